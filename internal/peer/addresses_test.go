@@ -1,0 +1,56 @@
+package peer
+
+import (
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWatchAddresses(t *testing.T) {
+	t.Parallel()
+	nsA, _ := pair(t, 1)
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	has := func(s string) func(report) bool {
+		return func(r report) bool { return contains(r.Watched, netip.MustParseAddr(s)) }
+	}
+	lacks := func(s string) func(report) bool {
+		return func(r report) bool { return !contains(r.Watched, netip.MustParseAddr(s)) }
+	}
+	a.wait("the list at the start", has("10.9.1.1"))
+	a.wait("loopback", has("127.0.0.1"))
+	a.ip("addr", "add", "192.0.2.1/32", "dev", "eth1")
+	a.wait("a virtual address", has("192.0.2.1"))
+	began := time.Now()
+	a.ip("addr", "del", "192.0.2.1/32", "dev", "eth1")
+	r := a.wait("its end", lacks("192.0.2.1"))
+	if d := r.WatchedAt[len(r.WatchedAt)-1].Sub(began); d > 100*time.Millisecond {
+		t.Errorf("told %s after the command began", d)
+	}
+	a.ip("link", "set", "eth1", "down")
+	a.wait("addresses of a link that is down are not usable", lacks("10.9.1.1"))
+	a.ip("link", "set", "eth1", "up")
+	a.wait("usable again", has("10.9.1.1"))
+}
+
+// TestWatchManyAddresses adds more at once than the subscription's buffer holds notices for.
+func TestWatchManyAddresses(t *testing.T) {
+	t.Parallel()
+	nsA, _ := pair(t, 1)
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	const many = 3000
+	var script strings.Builder
+	for i := range many {
+		fmt.Fprintf(&script, "addr add 172.16.%d.%d/32 dev eth1\n", i/250, i%250+1)
+	}
+	cmd := exec.Command("ip", "-n", nsA, "-batch", "-")
+	cmd.Stdin = strings.NewReader(script.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	began := time.Now()
+	r := a.wait("all of them", func(r report) bool { return len(r.Watched) >= many })
+	t.Logf("%d deliveries, the last %s after the last change", len(r.WatchedAt), r.WatchedAt[len(r.WatchedAt)-1].Sub(began))
+}

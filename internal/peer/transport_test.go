@@ -1,0 +1,304 @@
+package peer
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+var group6 = netip.MustParseAddr("ff12::9166")
+
+func multicast(group netip.Addr, interfaces ...string) Config {
+	c := Config{Group: group, SendBuffer: 1 << 20, ReceiveBuffer: 1 << 20}
+	for _, name := range interfaces {
+		c.Links = append(c.Links, Link{Interface: name})
+	}
+	return c
+}
+
+func unicast(name, peer string) Link {
+	return Link{Interface: name, Peer: netip.MustParseAddr(peer)}
+}
+
+// TestDelivery sends both ways over every kind of link.
+func TestDelivery(t *testing.T) {
+	listen := []netip.Addr{netip.MustParseAddr("10.9.1.1"), netip.MustParseAddr("10.9.1.2")}
+	for name, c := range map[string]struct {
+		a, b   Config
+		source string
+	}{
+		"multicast v4": {multicast(DefaultGroup, "eth1"), multicast(DefaultGroup, "eth1"), "10.9.1.1"},
+		"multicast v6": {multicast(group6, "eth1"), multicast(group6, "eth1"), ""},
+		"unicast v4": {Config{Links: []Link{unicast("eth1", "10.9.1.2")}},
+			Config{Links: []Link{unicast("eth1", "10.9.1.1")}}, "10.9.1.1"},
+		"unicast v4 with listen-address and port": {
+			Config{Port: 4000, Listen: listen, Links: []Link{unicast("eth1", "10.9.1.2")}},
+			Config{Port: 4000, Listen: listen, Links: []Link{unicast("eth1", "10.9.1.1")}}, "10.9.1.1"},
+		"unicast v6": {Config{Links: []Link{unicast("eth1", "fd09:1::2")}},
+			Config{Links: []Link{unicast("eth1", "fd09:1::1")}}, "fd09:1::1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.a.ReceiveBuffer, c.b.ReceiveBuffer = 1<<20, 1<<20
+			nsA, nsB := pair(t, 1)
+			a, b := startNode(t, nsA, c.a), startNode(t, nsB, c.b)
+			a.up()
+			b.up()
+			a.ask("send 100 1400 -")
+			r := b.wait("100 datagrams", func(r report) bool { return r.Got[0] == 100 })
+			if c.source != "" && r.From[0] != netip.MustParseAddr(c.source) {
+				t.Errorf("sender %s, want %s", r.From[0], c.source)
+			}
+			if s := r.Stats[0]; s.BytesReceived != 140000 || s.PacketsReceived != 100 || s.ReceiveErrors != 0 {
+				t.Errorf("receiver counted %+v", s)
+			}
+			b.ask("send 7 10 -")
+			r = a.wait("7 datagrams", func(r report) bool { return r.Got[0] == 7 })
+			if s := r.Stats[0]; s.PacketsSent != 100 || s.BytesSent != 140000 || s.SendErrors != 0 {
+				t.Errorf("sender counted %+v", s)
+			}
+			if r.Got[0] != 7 {
+				t.Errorf("own datagrams came back: %d", r.Got[0])
+			}
+		})
+	}
+}
+
+// TestTwoLinks: the same bytes over both, and over the other when one is gone.
+func TestTwoLinks(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 2)
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1", "eth2"))
+	b := startNode(t, nsB, multicast(DefaultGroup, "eth1", "eth2"))
+	a.up()
+	b.up()
+	a.ask("send 10 100 -")
+	b.wait("10 on each link", func(r report) bool { return r.Got[0] == 10 && r.Got[1] == 10 })
+	b.ip("link", "set", "eth1", "down")
+	a.wait("no carrier seen", func(r report) bool { return r.Stats[0].State == stateNoCarrier && !r.Stats[0].Up })
+	b.wait("down seen", func(r report) bool { return r.Stats[0].State == stateDown })
+	r := a.ask("send 5 100 -")
+	if r.Stats[0].SendErrors != 5 || r.Stats[1].SendErrors != 0 {
+		t.Errorf("what the dead link could not carry was not counted: %+v", r.Stats)
+	}
+	b.wait("15 on the other", func(r report) bool { return r.Got[0] == 10 && r.Got[1] == 15 })
+}
+
+// TestSharedInterface has two peers behind one interface, and a directed datagram.
+func TestSharedInterface(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 2)
+	b := startNode(t, nsB, Config{Links: []Link{unicast("eth1", "10.9.1.1")}})
+	a := startNode(t, nsA, Config{Links: []Link{
+		unicast("eth1", "10.9.1.2"), unicast("eth1", "10.9.1.3"), unicast("eth2", "10.9.2.2")}})
+	a.up()
+	b.up()
+	r := a.ask("send 3 10 10.9.1.2:3780")
+	if r.Stats[0].PacketsSent != 3 || r.Stats[1].PacketsSent != 0 || r.Stats[2].PacketsSent != 3 {
+		t.Errorf("directed datagrams went %+v", r.Stats)
+	}
+	b.wait("3 datagrams", func(r report) bool { return r.Got[0] == 3 })
+	b.ask("send 4 10 -")
+	a.wait("4 datagrams of the first peer", func(r report) bool { return r.Got[0] == 4 && r.Got[1] == 0 })
+}
+
+// TestRecovery takes the link down, deletes it and makes it again, and expects datagrams after each.
+func TestRecovery(t *testing.T) {
+	for name, group := range map[string]netip.Addr{"v4": DefaultGroup, "v6": group6} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nsA, nsB := pair(t, 0)
+			a := startNode(t, nsA, multicast(group, "eth1"))
+			b := startNode(t, nsB, multicast(group, "eth1"))
+			if r := a.ask("report"); r.Stats[0].State != stateNoInterface {
+				t.Fatalf("state %q", r.Stats[0].State)
+			}
+			join(t, nsA, nsB, 1)
+			want := exchange(a, b, 0)
+
+			a.ip("link", "set", "eth1", "down")
+			a.wait("down", func(r report) bool { return !r.Stats[0].Up })
+			address6 := []string{"addr", "replace", "fd09:1::1/64", "dev", "eth1", "nodad"}
+			a.ip("link", "set", "eth1", "up")
+			a.ip(address6...) // the kernel forgot it with the link
+			want = exchange(a, b, want)
+
+			a.ip("link", "del", "eth1")
+			a.wait("gone", func(r report) bool { return r.Stats[0].State == stateNoInterface })
+			b.wait("gone", func(r report) bool { return r.Stats[0].State == stateNoInterface })
+			join(t, nsA, nsB, 1)
+			want = exchange(a, b, want)
+
+			b.ip("link", "set", "eth1", "name", "away", "down")
+			b.wait("renamed away", func(r report) bool { return r.Stats[0].State == stateNoInterface })
+			b.ip("link", "set", "away", "name", "eth1", "up")
+			b.ip("addr", "replace", "fd09:1::2/64", "dev", "eth1", "nodad")
+			exchange(a, b, want)
+
+			if n := strings.Count(a.stderr.String(), stateNoInterface); n != 2 {
+				t.Errorf("%q said %d times, want once for each absence:\n%s", stateNoInterface, n, a.stderr)
+			}
+		})
+	}
+}
+
+// exchange sends one datagram each way and returns what each then has.
+func exchange(a, b *node, had int) int {
+	a.t.Helper()
+	a.up()
+	b.up()
+	a.ask("send 1 100 -")
+	b.wait("one more at b", func(r report) bool { return r.Got[0] == had+1 })
+	b.ask("send 1 100 -")
+	a.wait("one more at a", func(r report) bool { return r.Got[0] == had+1 })
+	return had + 1
+}
+
+// TestListenAddress waits for its address, follows it, and refuses that of another interface.
+func TestListenAddress(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 2)
+	b := startNode(t, nsB, Config{Links: []Link{unicast("eth1", "10.9.1.7")}})
+	a := startNode(t, nsA, Config{
+		Listen: []netip.Addr{netip.MustParseAddr("10.9.1.7"), netip.MustParseAddr("10.9.2.1")},
+		Links:  []Link{unicast("eth1", "10.9.1.2")}})
+	r := a.wait("waiting", func(r report) bool { return strings.Contains(r.Stats[0].State, "listen-address") })
+	if r.Stats[0].Up {
+		t.Error("up without its address")
+	}
+	for round := 1; round <= 2; round++ {
+		a.ip("addr", "add", "10.9.1.7/24", "dev", "eth1")
+		a.up()
+		b.up()
+		b.ask("send 1 10 -")
+		a.wait("a datagram", func(r report) bool { return r.Got[0] == round })
+		a.ask("send 1 10 -")
+		r = b.wait("a datagram", func(r report) bool { return r.Got[0] == round })
+		if r.From[0] != netip.MustParseAddr("10.9.1.7") {
+			t.Errorf("sent from %s", r.From[0])
+		}
+		a.ip("addr", "del", "10.9.1.7/24", "dev", "eth1")
+		a.wait("waiting again", func(r report) bool { return !r.Stats[0].Up })
+	}
+}
+
+// TestPayloadLimit follows the smallest MTU, and never fragments.
+func TestPayloadLimit(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 2)
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1", "eth2"))
+	b := startNode(t, nsB, multicast(DefaultGroup, "eth1", "eth2"))
+	a.up()
+	b.up()
+	if r := a.ask("report"); r.Limit != 1452 {
+		t.Errorf("limit %d of MTU 1500, want 1452", r.Limit)
+	}
+	a.ip("link", "set", "eth2", "mtu", "1000")
+	a.wait("limit 972", func(r report) bool { return r.Limit == 972 && r.Stats[1].MTU == 1000 })
+	r := a.ask("send 1 1200 -")
+	if r.Stats[0].SendErrors != 0 || r.Stats[1].SendErrors != 1 || !strings.Contains(r.Stats[1].State, "larger") {
+		t.Errorf("1200 bytes over MTU 1000: %+v", r.Stats)
+	}
+	r = a.ask("send 1 972 -")
+	if r.Stats[1].SendErrors != 1 || r.Stats[1].State != stateRunning {
+		t.Errorf("972 bytes over MTU 1000: %+v", r.Stats[1])
+	}
+	b.wait("2 and 1", func(r report) bool { return r.Got[0] == 2 && r.Got[1] == 1 })
+	a.ip("link", "set", "eth2", "mtu", "9000")
+	a.wait("limit 1452", func(r report) bool { return r.Limit == 1452 })
+}
+
+// TestPathMTU: a router between the peers carries less than the interface.
+func TestPathMTU(t *testing.T) {
+	t.Parallel()
+	nsA, router := pair(t, 1)
+	nsB, _ := pair(t, 0)
+	run(t, "ip", "-n", router, "link", "add", "eth9", "mtu", "1200", "type", "veth", "peer", "name", "eth1", "netns", nsB)
+	run(t, "ip", "-n", router, "link", "set", "eth9", "up")
+	run(t, "ip", "-n", router, "addr", "add", "10.9.9.1/24", "dev", "eth9")
+	run(t, "ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+	run(t, "ip", "-n", nsB, "link", "set", "eth1", "up")
+	run(t, "ip", "-n", nsB, "addr", "add", "10.9.9.2/24", "dev", "eth1")
+	run(t, "ip", "-n", nsB, "route", "add", "default", "via", "10.9.9.1")
+	run(t, "ip", "-n", nsA, "route", "add", "default", "via", "10.9.1.2")
+	a := startNode(t, nsA, Config{Links: []Link{unicast("eth1", "10.9.9.2")}})
+	b := startNode(t, nsB, Config{Links: []Link{unicast("eth1", "10.9.1.1")}})
+	a.up()
+	b.up()
+	a.wait("limit 1172", func(r report) bool {
+		return a.ask(fmt.Sprintf("send 1 %d -", r.Limit)).Limit == 1172
+	})
+	got := b.ask("report").Got[0]
+	a.ask("send 1 1172 -")
+	b.wait("what fits arrives", func(r report) bool { return r.Got[0] > got })
+}
+
+// TestLossCounted: what the receive buffer cannot hold is in the counters, to the datagram.
+func TestLossCounted(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 1)
+	small := multicast(DefaultGroup, "eth1")
+	small.ReceiveBuffer = 32 << 10
+	a, b := startNode(t, nsA, multicast(DefaultGroup, "eth1")), startNode(t, nsB, small)
+	a.up()
+	b.up()
+	const sent = 2000
+	b.ask("pause")
+	a.ask(fmt.Sprintf("send %d 1000 -", sent))
+	b.ask("resume")
+	r := b.wait("every datagram counted", func(r report) bool {
+		return r.Stats[0].PacketsReceived+r.Stats[0].ReceiveErrors == sent
+	})
+	if r.Stats[0].ReceiveErrors == 0 {
+		t.Error("nothing was lost: the test tests nothing")
+	}
+	a.ask("send 1 2500 -")
+	if r := a.ask("report"); r.Stats[0].SendErrors != 1 {
+		t.Errorf("a datagram above the MTU: %+v", r.Stats[0])
+	}
+}
+
+// TestCut: a datagram longer than any of ours is counted, not delivered.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 1)
+	run(t, "ip", "-n", nsA, "link", "set", "eth1", "mtu", "9000")
+	run(t, "ip", "-n", nsB, "link", "set", "eth1", "mtu", "9000")
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	b := startNode(t, nsB, multicast(DefaultGroup, "eth1"))
+	a.up()
+	b.up()
+	a.ask("send 1 4000 -")
+	a.ask("send 1 40 -")
+	r := b.wait("one delivered", func(r report) bool { return r.Got[0] == 1 })
+	if s := r.Stats[0]; s.ReceiveErrors != 1 || s.BytesReceived != 40 {
+		t.Errorf("cut datagram: %+v", s)
+	}
+}
+
+// TestPortTaken says who may hold the port, and takes it over when it is free.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	nsA, _ := pair(t, 1)
+	first := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	first.up()
+	second := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	second.wait("port taken", func(r report) bool { return strings.Contains(r.Stats[0].State, "stop conntrackd") })
+}
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	nsA, _ := pair(t, 2)
+	a := startNode(t, nsA, Config{Links: []Link{unicast("eth1", "10.9.1.2")}})
+	a.up()
+	r := a.ask("report")
+	for _, want := range []string{"10.9.1.1", "10.9.1.2", "fd09:1::1"} {
+		if !contains(r.Addresses, netip.MustParseAddr(want)) {
+			t.Errorf("%s is not in %v", want, r.Addresses)
+		}
+	}
+	if contains(r.Addresses, netip.MustParseAddr("10.9.2.1")) {
+		t.Errorf("an address of another interface in %v", r.Addresses)
+	}
+}
