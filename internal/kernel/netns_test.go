@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// newNetns moves the test (its goroutine, locked to its thread) into a network namespace of its own, which
+// is gone with the test. Needs root.
+func newNetns(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test makes network namespaces: run it as root")
+	}
+	runtime.LockOSThread()
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+			t.Errorf("back to the first network namespace: %v", err)
+			return // the locked thread ends with the goroutine
+		}
+		unix.Close(home)
+		runtime.UnlockOSThread()
+	})
+	if err := SetEvents(1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a command in the test's network namespace: its thread makes the child.
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// nft loads a ruleset.
+func nft(t testing.TB, ruleset string) {
+	t.Helper()
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(ruleset)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v\n%s", err, out)
+	}
+}
+
+// natTables register conntrack and the NAT hooks of both families.
+const natTables = `
+table inet t {
+	chain f { type filter hook forward priority 0; ct state established accept; }
+	chain n { type nat hook postrouting priority 100; }
+}`
+
+// labelTable is what makes the kernel keep labels.
+const labelTable = `
+table inet l {
+	chain c { type filter hook forward priority 1; ct label 1 accept; }
+}`
+
+// uniqueName is a name for what outlives its maker if it crashes.
+func uniqueName(s string) string { return fmt.Sprintf("ctsync-k%d-%s", os.Getpid(), s) }

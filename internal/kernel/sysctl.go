@@ -1,0 +1,43 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// sysctls are those of the calling thread's network namespace.
+const sysctls = "/proc/sys/net/netfilter/"
+
+// Limits is the size of the kernel's table and how many entries this network namespace has. max 0 is no
+// limit.
+func Limits() (max, count int, err error) {
+	if max, err = readSysctl("nf_conntrack_max"); err != nil {
+		return 0, 0, err
+	}
+	count, err = readSysctl("nf_conntrack_count")
+	return max, count, err
+}
+
+// SetEvents sets nf_conntrack_events: 0 none, 1 always, 2 only for flows that began while somebody listened
+// (the default since Linux 5.19; such a flow that began before is silent for ever).
+func SetEvents(mode int) error {
+	err := os.WriteFile(sysctls+"nf_conntrack_events", []byte(strconv.Itoa(mode)), 0)
+	if err != nil {
+		return fmt.Errorf("kernel: set nf_conntrack_events (needs root): %w", err)
+	}
+	return nil
+}
+
+func readSysctl(name string) (int, error) {
+	b, err := os.ReadFile(sysctls + name)
+	if err != nil {
+		return 0, fmt.Errorf("kernel: read sysctl (is the module nf_conntrack loaded?): %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, fmt.Errorf("kernel: read sysctl %s: %w", name, err)
+	}
+	return n, nil
+}
