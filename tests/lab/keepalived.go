@@ -1,0 +1,116 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// The sync group and its instances.
+const (
+	Group       = "VG"
+	InstanceWAN = "VI_WAN"
+	InstanceLAN = "VI_LAN"
+)
+
+// Hooks are what keepalived's configuration must say for a daemon.
+type Hooks struct {
+	FIFO      string   // notify FIFO; empty: none
+	DBus      bool     // keepalived and the daemon share a private system bus
+	Group     []string // lines of the sync group: its scripts
+	Instance  []string // lines of each instance
+	TrackFile string   // priority file: 100 while the node is synced, else 0; empty: none
+}
+
+// KeepalivedConfig is the router's configuration.
+func (r *Router) KeepalivedConfig() string {
+	hooks := r.Daemon.Hooks()
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("global_defs {")
+	say("\trouter_id %s\n\tvrrp_version 3\n\tscript_user root\n\tenable_script_security", r.Name)
+	// Neighbours learn at once, and again while the change settles.
+	say("\tvrrp_garp_master_repeat 3\n\tvrrp_garp_master_delay 1\n\tvrrp_garp_master_refresh 1\n\tvrrp_garp_lower_prio_repeat 3")
+	if hooks.FIFO != "" {
+		say("\tvrrp_notify_fifo %s", hooks.FIFO)
+	}
+	if hooks.DBus {
+		say("\tenable_dbus")
+	}
+	say("}")
+	if hooks.TrackFile != "" {
+		say("track_file synced {\n\tfile %s\n\tweight 1\n}", hooks.TrackFile)
+	}
+	say("vrrp_sync_group %s {\n\tgroup {\n\t\t%s\n\t\t%s\n\t}", Group, InstanceWAN, InstanceLAN)
+	for _, line := range hooks.Group {
+		say("\t%s", line)
+	}
+	if hooks.TrackFile != "" {
+		say("\ttrack_file {\n\t\tsynced\n\t}")
+	}
+	say("}")
+	r.instance(say, InstanceWAN, WAN, 11, WANVIP.String(), hooks.Instance)
+	r.instance(say, InstanceLAN, LAN, 12, LANVIP.String(), hooks.Instance)
+	return b.String()
+}
+
+func (r *Router) instance(say func(string, ...any), name, link string, id int, vip string, lines []string) {
+	say("vrrp_instance %s {\n\tstate BACKUP\n\tinterface %s\n\tvirtual_router_id %d\n\tpriority %d\n\tadvert_int %g",
+		name, link, id, r.Priority, r.lab.options.Advert.Seconds())
+	say("\tvirtual_ipaddress {\n\t\t%s/24\n\t}", vip)
+	for _, line := range lines {
+		say("\t%s", line)
+	}
+	say("}")
+}
+
+// StartKeepalived starts keepalived with pid files of its own; it does not wait for a state.
+func (r *Router) StartKeepalived() error {
+	file := filepath.Join(r.Folder, "keepalived.conf")
+	if err := os.WriteFile(file, []byte(r.KeepalivedConfig()), 0o600); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	pid := func(name string) string { return filepath.Join(r.Folder, name+".pid") }
+	p, err := r.start(r.busEnv(), "keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp",
+		"--use-file", file, "--pid", pid("keepalived"), "--vrrp_pid", pid("vrrp"))
+	r.Keepalived = p
+	return err
+}
+
+// StopKeepalived stops it gracefully: it gives the addresses away, then ends.
+func (r *Router) StopKeepalived() error { return r.Keepalived.Stop(5 * time.Second) }
+
+// Holds says whether the router has both virtual addresses.
+func (r *Router) Holds() bool {
+	held := 0
+	for link, vip := range map[string]string{WAN: WANVIP.String(), LAN: LANVIP.String()} {
+		dev, err := r.links.LinkByName(link)
+		if err != nil {
+			return false
+		}
+		addrs, _ := r.links.AddrList(dev, netlink.FAMILY_V4)
+		for _, a := range addrs {
+			if a.IP.String() == vip {
+				held++
+			}
+		}
+	}
+	return held == 2
+}
+
+// WaitMaster waits until r has both virtual addresses and its peer has none.
+func (l *Lab) WaitMaster(r *Router, limit time.Duration) error {
+	err := waitFor(r.Name+" to hold both virtual addresses alone", limit, func() bool { return r.Holds() && !r.Peer.holdsAny() })
+	if err != nil {
+		return fmt.Errorf("%w; keepalived says:%s", err, r.Keepalived.Tail(8))
+	}
+	return nil
+}
+
+// holdsAny says whether a running keepalived may still have an address: one that was killed leaves its own
+// behind on links that are cut.
+func (r *Router) holdsAny() bool { return r.Keepalived.Alive() && r.Holds() }

@@ -1,0 +1,156 @@
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// server is the far end of all conversations. Safe for concurrent use.
+type server struct {
+	listener net.Listener
+	udp      *net.UDPConn
+	probe    *net.UDPConn
+
+	mu      sync.Mutex
+	talking map[uint32]*Conversation
+	sources map[uint32]netip.AddrPort // of UDP conversations, as first seen
+	open    map[net.Conn]bool
+}
+
+func startServer(n *Namespace) (*server, error) {
+	s := &server{
+		talking: map[uint32]*Conversation{}, sources: map[uint32]netip.AddrPort{}, open: map[net.Conn]bool{},
+	}
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(ServerAddress, port) }
+	err := n.Do(func() (err error) {
+		if s.listener, err = net.Listen("tcp4", at(portTCP).String()); err != nil {
+			return err
+		}
+		if s.udp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(portUDP))); err != nil {
+			return err
+		}
+		s.probe, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(portProbe)))
+		return err
+	})
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("lab: server: %w", err)
+	}
+	go s.accept()
+	go s.answerUDP()
+	return s, nil
+}
+
+// Close ends the server's side of everything.
+func (s *server) Close() {
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	for _, c := range []*net.UDPConn{s.udp, s.probe} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.open {
+		conn.Close()
+	}
+}
+
+func (s *server) register(c *Conversation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.talking[c.id] = c
+}
+
+func (s *server) forget(c *Conversation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.talking, c.id)
+	delete(s.sources, c.id)
+}
+
+func (s *server) conversation(id uint32) *Conversation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.talking[id]
+}
+
+func (s *server) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		go s.serve(conn)
+	}
+}
+
+func (s *server) serve(conn net.Conn) {
+	s.keep(conn, true)
+	defer s.keep(conn, false)
+	var hello [helloSize]byte
+	if _, err := io.ReadFull(conn, hello[:]); err != nil {
+		return
+	}
+	c := s.conversation(binary.BigEndian.Uint32(hello[:]))
+	if c == nil {
+		return
+	}
+	if c.Kind == Bulk {
+		go c.pour(conn, down, "server")
+		c.drain(conn, up, "server")
+		return
+	}
+	c.echo(conn)
+}
+
+// keep remembers an open connection, or closes and forgets it.
+func (s *server) keep(conn net.Conn, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if open {
+		s.open[conn] = true
+		return
+	}
+	conn.Close()
+	delete(s.open, conn)
+}
+
+// answerUDP echoes what it knows, and notices a conversation whose source changed.
+func (s *server) answerUDP() {
+	b := make([]byte, 2048)
+	for {
+		n, from, err := s.udp.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return
+		}
+		id, _, ok := readMessage(b[:n])
+		c := s.conversation(id)
+		if !ok || c == nil {
+			continue
+		}
+		if first := s.source(id, from); first != from {
+			c.lost(Moved, fmt.Sprintf("came from %s, now from %s", first, from))
+			continue
+		}
+		_, _ = s.udp.WriteToUDPAddrPort(b[:n], from)
+	}
+}
+
+// source is where a conversation came from first.
+func (s *server) source(id uint32, from netip.AddrPort) netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, known := s.sources[id]
+	if !known {
+		s.sources[id] = from
+		return from
+	}
+	return first
+}
