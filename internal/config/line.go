@@ -10,6 +10,7 @@ import (
 var (
 	errEncoding = errors.New("the line is not UTF-8 text: save the file as UTF-8")
 	errControl  = errors.New("the line has a control character: type the line anew")
+	errBrace    = errors.New("braces are not read: take the output of `show configuration commands`, or quote a brace that is part of a value")
 	errQuote    = errors.New("the quote is not closed on its line")
 )
 
@@ -39,6 +40,8 @@ func words(line string) (found []string, word string, err error) {
 			return found, "", nil
 		case ' ', '\t':
 			end()
+		case '{', '}':
+			return found, string(c), errBrace
 		case '\'', '"':
 			length := strings.IndexByte(line[i+1:], c)
 			if length < 0 {

@@ -29,6 +29,9 @@ func (c Config) Warnings() (warnings []string) {
 	if c.Unicast() && c.MulticastGroup.IsValid() {
 		warnings = append(warnings, fmt.Sprintf("mcast-group: %v has no effect: the interfaces have peers (unicast)", c.MulticastGroup))
 	}
+	if !c.Unicast() && len(c.ListenAddress) > 0 {
+		warnings = append(warnings, "listen-address: has no effect with multicast: the interface's own address is used")
+	}
 	for _, p := range c.IgnoreAddress {
 		if p.Bits() == 0 {
 			warnings = append(warnings, fmt.Sprintf("ignore-address: %v leaves no %s flow to replicate", p, family(p.Addr())))

@@ -171,7 +171,7 @@ func anyText() *rapid.Generator[string] {
 }
 
 func anyPath(root string) *rapid.Generator[string] {
-	return rapid.StringMatching(`/` + root + `/[a-zA-Z0-9# '_-]{1,40}`)
+	return rapid.StringMatching(`/` + root + `/[a-zA-Z0-9# '_-]{0,40}[a-z]`)
 }
 
 func anyLevel(quiet bool) *rapid.Generator[slog.Level] {

@@ -108,10 +108,7 @@ func (p *parser) unprefixed(words []string) ([]string, bool) {
 	if len(words) == 0 {
 		return nil, true
 	}
-	switch last := words[len(words)-1]; {
-	case last == "{" || last == "}":
-		p.fault(last, "braces are not read: take the output of `show configuration commands`", "one setting a line")
-		return nil, false
+	switch {
 	case words[0] == "delete":
 		p.fault(words[0], "there is nothing to delete from: remove the setting's own line", "one setting a line")
 		return nil, false

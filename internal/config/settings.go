@@ -40,7 +40,7 @@ var settings = []setting{
 		read:    chosen(expectWords(), expectSync), write: writeExpect,
 	},
 	{
-		name: "failover-mechanism", syntax: "vrrp sync-group NAME, or cluster group NAME", initial: "none: required",
+		name: "failover-mechanism", syntax: "vrrp sync-group NAME | cluster group NAME", initial: "none: required",
 		allowed: allowedMechanism,
 		read:    readMechanism, write: writeMechanism,
 	},

@@ -61,6 +61,8 @@ func text(word string) (string, error) {
 		return "", fmt.Errorf("%d bytes long", len(word))
 	case strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return "", errors.New("has characters that cannot be seen")
+	case strings.TrimSpace(word) != word:
+		return "", errors.New("begins or ends with a space")
 	case strings.HasPrefix(word, "<") && strings.HasSuffix(word, ">"):
 		return "", errors.New("a placeholder of the documentation: put your own value there")
 	case strings.Contains(word, "'") && strings.Contains(word, `"`):
