@@ -45,12 +45,17 @@ func TestWatchManyAddresses(t *testing.T) {
 	for i := range many {
 		fmt.Fprintf(&script, "addr add 172.16.%d.%d/32 dev eth1\n", i/250, i%250+1)
 	}
-	cmd := exec.Command("ip", "-n", nsA, "-batch", "-")
-	cmd.Stdin = strings.NewReader(script.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	a.wait("the list at the start", func(r report) bool { return len(r.Watched) > 0 })
+	a.asleep(a, func() {
+		cmd := exec.Command("ip", "-n", nsA, "-batch", "-")
+		cmd.Stdin = strings.NewReader(script.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	})
 	began := time.Now()
 	r := a.wait("all of them", func(r report) bool { return len(r.Watched) >= many })
+	a.ip("addr", "add", "192.0.2.1/32", "dev", "eth1")
+	a.wait("one more, after the overrun", func(r report) bool { return contains(r.Watched, netip.MustParseAddr("192.0.2.1")) })
 	t.Logf("%d deliveries, the last %s after the last change", len(r.WatchedAt), r.WatchedAt[len(r.WatchedAt)-1].Sub(began))
 }

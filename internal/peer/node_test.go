@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -129,6 +130,19 @@ type node struct {
 	in     *json.Decoder
 	out    interface{ Write([]byte) (int, error) }
 	stderr *lines
+	cmd    *exec.Cmd
+}
+
+// asleep stops both nodes while f changes their host.
+func (n *node) asleep(other *node, f func()) {
+	n.t.Helper()
+	for _, p := range []*node{n, other} {
+		if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			n.t.Fatal(err)
+		}
+		defer p.cmd.Process.Signal(syscall.SIGCONT)
+	}
+	f()
 }
 
 type lines struct {
@@ -165,7 +179,7 @@ func startNode(t *testing.T, ns string, cfg Config) *node {
 	if exe, err := os.Executable(); err == nil {
 		cmd.Args[4] = exe
 	}
-	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	stderr := &lines{}
 	cmd.Stderr = stderr
 	out, err := cmd.StdinPipe()
@@ -186,7 +200,7 @@ func startNode(t *testing.T, ns string, cfg Config) *node {
 			t.Logf("node in %s said:\n%s", ns, stderr)
 		}
 	})
-	return &node{t: t, ns: ns, in: json.NewDecoder(in), out: out, stderr: stderr}
+	return &node{t: t, ns: ns, in: json.NewDecoder(in), out: out, stderr: stderr, cmd: cmd}
 }
 
 func (n *node) ask(command string) report {
