@@ -71,8 +71,11 @@ func (w *Writer) setup() error {
 // PortID is the netlink port of this writer: events that carry it were caused by it.
 func (w *Writer) PortID() uint32 { return w.port }
 
-// Close closes the socket.
-func (w *Writer) Close() { unix.Close(w.fd) }
+// Close closes the socket. A later Do gets no answers.
+func (w *Writer) Close() {
+	unix.Close(w.fd)
+	w.fd = -1
+}
 
 // Do carries out ops in their order and appends exactly one result for each, in the same order, to results.
 // An operation whose outcome is not known, because acknowledgements were lost or did not come within 2 s,
@@ -80,12 +83,17 @@ func (w *Writer) Close() { unix.Close(w.fd) }
 func (w *Writer) Do(ops []flow.Op, results []flow.Result) []flow.Result {
 	for len(ops) > 0 {
 		n := w.encode(ops)
-		at := len(results)
-		for i := range ops[:n] {
-			results = append(results, flow.Result{Tag: ops[i].Tag, Kind: ops[i].Kind, Errno: flow.Unanswered})
-		}
-		w.transact(ops[:n], results[at:])
+		results = w.pending(ops[:n], results)
+		w.transact(ops[:n], results[len(results)-n:])
 		ops = ops[n:]
+	}
+	return results
+}
+
+// pending appends results that say that nothing is known yet.
+func (w *Writer) pending(ops []flow.Op, results []flow.Result) []flow.Result {
+	for i := range ops {
+		results = append(results, flow.Result{Tag: ops[i].Tag, Kind: ops[i].Kind, Errno: flow.Unanswered})
 	}
 	return results
 }
