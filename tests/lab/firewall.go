@@ -2,12 +2,13 @@ package lab
 
 import (
 	"os"
+	"strconv"
 	"strings"
 )
 
 // ruleset is a strict firewall: nothing is forwarded that is not part of a known connection, but a first
 // packet from the LAN; a TCP packet that the kernel does not know is dropped, not adopted. What replication
-// and VRRP need is not tracked.
+// and VRRP need is not tracked. Each router signs the probes that it forwards with its number.
 const ruleset = `
 table inet filter {
 	chain untracked_in {
@@ -19,6 +20,10 @@ table inet filter {
 		type filter hook output priority raw; policy accept;
 		oifname "sync*" notrack
 		meta l4proto 112 notrack
+	}
+	chain signed {
+		type filter hook forward priority mangle; policy accept;
+		oifname "wan0" udp dport PROBE ip dscp set NUMBER
 	}
 	chain input {
 		type filter hook input priority filter; policy drop;
@@ -55,8 +60,12 @@ var translations = map[NAT]string{
 }
 
 func (l *Lab) makeFirewalls() error {
-	rules := strings.ReplaceAll(ruleset, "TRANSLATE", translations[l.options.NAT])
 	for _, r := range l.Routers() {
+		rules := strings.NewReplacer(
+			"TRANSLATE", translations[l.options.NAT],
+			"PROBE", strconv.Itoa(portProbe),
+			"NUMBER", strconv.Itoa(r.number()),
+		).Replace(ruleset)
 		if _, err := r.RunInput(rules, "nft", "-f", "-"); err != nil {
 			return err
 		}

@@ -6,16 +6,22 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const probePause = 5 * time.Millisecond
 
 // Gap is the longest pause in the forwarding of probes, which the client sends every 5 ms.
 type Gap struct {
-	Last      time.Time     // when the last probe before the pause reached the server
-	Forwarded time.Time     // when the first one after it did
-	Length    time.Duration // between the two; a pause that has not ended counts until now
-	Answered  time.Time     // when the client had the first answer to a probe that was sent within the pause or later
+	Last   time.Time     // when the last probe before the pause reached the server
+	Length time.Duration // from there to the next; a pause that has not ended counts until now
+}
+
+// first is what was first seen of the probes that one router forwarded.
+type first struct {
+	forwarded time.Time // reached the server
+	answered  time.Time // its answer reached the client
 }
 
 // probe is a stream of UDP datagrams through one translation. Safe for concurrent use.
@@ -29,6 +35,7 @@ type probe struct {
 	source  netip.AddrPort // of the present stream at the server; a probe from elsewhere was translated anew
 	last    time.Time      // arrival at the server
 	longest Gap
+	firsts  [3]first // since forget, by the number of the router
 }
 
 func startProbe(l *Lab, s *server) (*probe, error) {
@@ -77,7 +84,7 @@ func (p *probe) Close() {
 func (p *probe) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last, p.longest = time.Now(), Gap{}
+	p.last, p.longest, p.firsts = time.Now(), Gap{}, [3]first{}
 }
 
 func (p *probe) gap() Gap {
@@ -100,22 +107,46 @@ func (p *probe) send(conn *net.UDPConn, id uint32) {
 	}
 }
 
-// serve notes each probe's arrival at the server, and answers it.
+// firstOf is what was first seen of the probes that a router forwarded.
+func (p *probe) firstOf(r *Router) first {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.firsts[r.number()]
+}
+
+// serve notes each probe's arrival at the server, and answers it with the number of the router that it came
+// through behind its pattern.
 func (p *probe) serve() {
-	b := make([]byte, 2048)
+	b, control := make([]byte, 2048), make([]byte, 64)
 	for {
-		n, from, err := p.server.ReadFromUDPAddrPort(b)
+		n, c, _, from, err := p.server.ReadMsgUDPAddrPort(b, control)
 		if err != nil {
 			return
 		}
-		if id, _, ok := readMessage(b[:n]); ok && p.forwarded(id, from) {
-			_, _ = p.server.WriteToUDPAddrPort(b[:n], from)
+		router := signature(control[:c])
+		if id, _, ok := readMessage(b[:n]); ok && p.forwarded(id, router, from) {
+			_, _ = p.server.WriteToUDPAddrPort(append(b[:n], router), from)
 		}
 	}
 }
 
+// signature is the number of the router that forwarded a datagram: its rules write it into the DSCP, the
+// upper six bits of the type of service (RFC 2474). 0 for none of ours.
+func signature(control []byte) byte {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_TOS && len(m.Data) > 0 && m.Data[0]>>2 <= 2 {
+			return m.Data[0] >> 2
+		}
+	}
+	return 0
+}
+
 // forwarded notes an arrival; false for one that is not of the present stream and translation.
-func (p *probe) forwarded(id uint32, from netip.AddrPort) bool {
+func (p *probe) forwarded(id uint32, router byte, from netip.AddrPort) bool {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,13 +160,16 @@ func (p *probe) forwarded(id uint32, from netip.AddrPort) bool {
 		return false
 	}
 	if length := now.Sub(p.last); length > p.longest.Length {
-		p.longest = Gap{Last: p.last, Forwarded: now, Length: length}
+		p.longest = Gap{Last: p.last, Length: length}
 	}
 	p.last = now
+	if f := &p.firsts[router]; f.forwarded.IsZero() {
+		f.forwarded = now
+	}
 	return true
 }
 
-// receive notes the first answer after the longest pause.
+// receive notes the first answer to what each router forwarded.
 func (p *probe) receive(conn *net.UDPConn, id uint32) {
 	b := make([]byte, 2048)
 	for {
@@ -143,17 +177,20 @@ func (p *probe) receive(conn *net.UDPConn, id uint32) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if got, _, ok := readMessage(b[:max(n, 0)]); err == nil && ok && got == id {
-			p.answered()
+		if err != nil || n != messageSize+1 || b[messageSize] > 2 {
+			continue
+		}
+		if got, _, ok := readMessage(b[:messageSize]); ok && got == id {
+			p.answered(b[messageSize])
 		}
 	}
 }
 
-func (p *probe) answered() {
+func (p *probe) answered(router byte) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if g := &p.longest; !g.Forwarded.IsZero() && g.Answered.IsZero() {
-		g.Answered = now
+	if f := &p.firsts[router]; f.answered.IsZero() {
+		f.answered = now
 	}
 }

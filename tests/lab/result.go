@@ -101,7 +101,7 @@ func (t *Traffic) Try(f Fault) (Result, error) {
 	time.Sleep(dwell)
 	r := Judge(f.Name, t.Check(silence))
 	r.Gap = t.Gap()
-	r.Timeline = f.Taker.timeline(began, watch, r.Gap)
+	r.Timeline = f.Taker.timeline(began, watch, t.probe.firstOf(f.Taker))
 	return r, t.Repair()
 }
 

@@ -2,11 +2,14 @@ package lab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // server is the far end of all conversations. Safe for concurrent use.
@@ -33,7 +36,7 @@ func startServer(n *Namespace) (*server, error) {
 		if s.udp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(portUDP))); err != nil {
 			return err
 		}
-		s.probe, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(portProbe)))
+		s.probe, err = listenSigned(at(portProbe))
 		return err
 	})
 	if err != nil {
@@ -43,6 +46,26 @@ func startServer(n *Namespace) (*server, error) {
 	go s.accept()
 	go s.answerUDP()
 	return s, nil
+}
+
+// listenSigned opens a socket that tells each datagram's type of service.
+func listenSigned(at netip.AddrPort) (*net.UDPConn, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1) })
+	if err = errors.Join(err, set); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // Close ends the server's side of everything.

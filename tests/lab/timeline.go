@@ -98,7 +98,7 @@ const (
 )
 
 // timeline puts together what the watch, the logs and the probes saw since the fault.
-func (r *Router) timeline(fault time.Time, w *addressWatch, gap Gap) Timeline {
+func (r *Router) timeline(fault time.Time, w *addressWatch, probes first) Timeline {
 	t := Timeline{Fault: fault}
 	t.add(AddressUp, w.at(WANVIP.String()))
 	t.add(AddressUpLAN, w.at(LANVIP.String()))
@@ -111,8 +111,8 @@ func (r *Router) timeline(fault time.Time, w *addressWatch, gap Gap) Timeline {
 		seen[step] = true
 		t.add(map[Step]string{Noticed: NoticeSeen, ReadyToForward: Ready}[step], line.At)
 	}
-	t.add(FirstForwarded, gap.Forwarded)
-	t.add(FirstAnswer, gap.Answered)
+	t.add(FirstForwarded, probes.forwarded)
+	t.add(FirstAnswer, probes.answered)
 	sort.SliceStable(t.Points, func(i, j int) bool { return t.Points[i].At.Before(t.Points[j].At) })
 	return t
 }
