@@ -1,0 +1,229 @@
+package cache
+
+// Replica is a faithful copy of another node's log, whatever order its records arrive in. Everything up to
+// Have is known; beyond it, what is known is a set of intervals, and what is between them is missing. A
+// record takes effect only if it is newer than what is held of its key, so delivery order, duplicates and
+// late datagrams do not matter (per-key last-writer-wins; the version is the origin's sequence number).
+type Replica[K comparable, V any] struct {
+	t      *Table[K, V]
+	owner  uint8
+	digest func(k *K, born, seq uint64) uint64
+
+	Have   uint64
+	Live   int    // listed keys, stale ones included
+	Stale  int    // those of them not confirmed since the last restart
+	Digest uint64 // over listed keys that are not stale
+	Top    uint64 // highest sequence number applied
+
+	known []interval // beyond Have, sorted, disjoint, not touching
+	tombs []Ref      // entries with a tombstone above Have
+}
+
+// interval is (from, to].
+type interval struct{ from, to uint64 }
+
+// MaxIntervals bounds what a Replica remembers beyond a gap; more is forgotten and asked for again.
+const MaxIntervals = 64
+
+// Applied is what a record did.
+type Applied uint8
+
+// Outcomes of Apply.
+const (
+	Ignored   Applied = iota // older than what is known
+	Confirmed                // a stale copy was confirmed as it is
+	Added                    // the key was not listed
+	Changed                  // the same incarnation changed
+	Reborn                   // another incarnation of a listed key
+	Removed                  // a listed key ended or was yielded
+	Absent                   // a tombstone for a key that was not listed
+)
+
+// NewReplica makes an empty replica for owner in t. digest must be the origin's.
+func NewReplica[K comparable, V any](t *Table[K, V], owner uint8, digest func(k *K, born, seq uint64) uint64) *Replica[K, V] {
+	return &Replica[K, V]{t: t, owner: owner, digest: digest}
+}
+
+// Apply takes one record; tomb is 0, Ended or Yielded. For Added, Changed and Reborn the caller sets the
+// copy's Value. The copy is nil where the record did nothing.
+func (p *Replica[K, V]) Apply(k *K, born, seq uint64, tomb Bits) (Ref, *Copy[V], Applied) {
+	if seq <= p.Have {
+		return 0, nil, Ignored
+	}
+	r := p.t.Insert(k)
+	_, c := p.t.Add(r, p.owner)
+	switch {
+	case c.Seq > seq:
+		return r, nil, Ignored
+	case c.Seq == seq && c.Bits&Stale != 0:
+		c.Bits &^= Stale
+		p.Stale--
+		p.Digest += p.digest(k, c.Born, seq)
+		return r, c, Confirmed
+	case c.Seq == seq:
+		return r, nil, Ignored
+	}
+	was := c.Seq != 0 && c.Live()
+	p.forget(r, c)
+	what := outcome(was, c.Born == born, tomb != 0)
+	if what != Changed {
+		c.Bits = 0
+	}
+	c.Bits = c.Bits&^(Tomb|Stale|Refused) | tomb
+	c.Born, c.Seq = born, seq
+	p.Top = max(p.Top, seq)
+	if tomb != 0 {
+		p.tombs = append(p.tombs, r)
+		return r, c, what
+	}
+	p.Live++
+	p.Digest += p.digest(k, born, seq)
+	return r, c, what
+}
+
+func outcome(was, same, tomb bool) Applied {
+	switch {
+	case tomb && was:
+		return Removed
+	case tomb:
+		return Absent
+	case !was:
+		return Added
+	case same:
+		return Changed
+	}
+	return Reborn
+}
+
+// forget takes c out of the sums.
+func (p *Replica[K, V]) forget(r Ref, c *Copy[V]) {
+	if c.Seq == 0 || !c.Live() {
+		return
+	}
+	p.Live--
+	if c.Bits&Stale != 0 {
+		p.Stale--
+		return
+	}
+	p.Digest -= p.digest(&p.t.Entry(r).Key, c.Born, c.Seq)
+}
+
+// Range notes that everything in (from, to] is known now, and moves Have as far as that goes. released is
+// called for entries whose tombstone is not needed any more.
+func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) {
+	if to <= p.Have {
+		return
+	}
+	if from > p.Have {
+		p.remember(interval{from, to})
+		return
+	}
+	p.Have = to
+	n := 0
+	for n < len(p.known) && p.known[n].from <= p.Have {
+		p.Have = max(p.Have, p.known[n].to)
+		n++
+	}
+	p.known = p.known[:copy(p.known, p.known[n:])]
+	p.dropTombs(released)
+}
+
+func (p *Replica[K, V]) remember(in interval) {
+	i := 0
+	for i < len(p.known) && p.known[i].to < in.from {
+		i++
+	}
+	j := i
+	for j < len(p.known) && p.known[j].from <= in.to {
+		in.from, in.to = min(in.from, p.known[j].from), max(in.to, p.known[j].to)
+		j++
+	}
+	if i == j && len(p.known) >= MaxIntervals {
+		return
+	}
+	tail := append([]interval{in}, p.known[j:]...)
+	p.known = append(p.known[:i], tail...)
+}
+
+func (p *Replica[K, V]) dropTombs(released func(Ref)) {
+	kept := p.tombs[:0]
+	for _, r := range p.tombs {
+		c := p.t.Of(r, p.owner)
+		if !p.t.Used(r) || c == nil || c.Live() {
+			continue
+		}
+		if c.Seq > p.Have {
+			kept = append(kept, r)
+			continue
+		}
+		p.t.Drop(r, p.owner)
+		released(r)
+	}
+	p.tombs = kept
+}
+
+// Gap is the lowest range (from, to] that is missing below last; ok is false if none is.
+func (p *Replica[K, V]) Gap(last uint64) (from, to uint64, ok bool) {
+	if len(p.known) > 0 {
+		return p.Have, p.known[0].from, true
+	}
+	return p.Have, last, last > p.Have
+}
+
+// Intervals is how many ranges beyond Have are remembered; Tombs how many tombstones.
+func (p *Replica[K, V]) Intervals() int { return len(p.known) }
+
+// Tombs is how many tombstones are remembered.
+func (p *Replica[K, V]) Tombs() int { return len(p.tombs) }
+
+// Restart begins again: every copy is stale until confirmed, nothing is known.
+func (p *Replica[K, V]) Restart(released func(Ref)) {
+	p.Have = ^uint64(0)
+	p.dropTombs(released)
+	p.Have, p.Top, p.known = 0, 0, p.known[:0]
+	for r := Ref(1); r <= p.t.topCopy; r++ {
+		if c := p.t.Copy(r); c.used && c.Owner == p.owner && c.Bits&Stale == 0 {
+			c.Bits |= Stale
+			p.Stale++
+		}
+	}
+	p.Digest = 0
+}
+
+// Agrees says that nothing is missing up to last and that the keys listed then are the ones the origin
+// counted.
+func (p *Replica[K, V]) Agrees(last uint64, count int, digest uint64) bool {
+	return p.Complete(last) && p.Live-p.Stale == count && p.Digest == digest
+}
+
+// Complete says that everything up to last is known and nothing beyond it.
+func (p *Replica[K, V]) Complete(last uint64) bool {
+	return p.Have == last && len(p.known) == 0 && p.Top <= last
+}
+
+// Sweep drops the stale copies. swept is called with each entry while it still holds the copy.
+func (p *Replica[K, V]) Sweep(swept, released func(Ref)) {
+	if p.Stale > 0 {
+		p.drop(func(c *Copy[V]) bool { return c.Bits&Stale != 0 }, swept, released)
+	}
+}
+
+// Clear drops every copy: the replica is as new.
+func (p *Replica[K, V]) Clear(released func(Ref)) {
+	p.drop(func(*Copy[V]) bool { return true }, func(Ref) {}, released)
+	p.Have, p.Top, p.known, p.tombs, p.Digest = 0, 0, nil, nil, 0
+}
+
+func (p *Replica[K, V]) drop(which func(*Copy[V]) bool, dropping, released func(Ref)) {
+	for i := Ref(1); i <= p.t.topCopy; i++ {
+		c := p.t.Copy(i)
+		if !c.used || c.Owner != p.owner || !which(c) {
+			continue
+		}
+		r := c.entry
+		dropping(r)
+		p.forget(r, c)
+		p.t.Drop(r, p.owner)
+		released(r)
+	}
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// A dump of the kernel's table is compared with what is known (PROTOCOL K9): at start, after an overrun,
+// after a sleep, and now and then. Events and own operations go on meanwhile and know better: each stamps its
+// entry with the dump's generation, and a dump entry counts only for an entry without that stamp. What was
+// known to be in the kernel and has no stamp at the end is gone.
+type dumper struct {
+	running    bool
+	again      bool // an overrun during the dump
+	id         uint64
+	generation uint8
+	began      time.Time
+	next       time.Time // of the periodic one
+	differing  int
+	failed     bool
+	first      bool // the first dump is over
+	current    bool // the own cache describes the whole table
+}
+
+// reconcileEvery bounds how long an event that the kernel never sent goes unnoticed.
+const reconcileEvery = 5 * time.Minute
+
+// startDump asks for a dump, or for another one after the one under way. The own cache is not complete
+// until it is over.
+func (e *Engine) startDump() {
+	e.dump.current = false
+	e.send.beatNow = true
+	e.beginDump()
+}
+
+// beginDump asks for a dump without doubting the own cache.
+func (e *Engine) beginDump() {
+	d := &e.dump
+	if d.running {
+		d.again = true
+		return
+	}
+	d.running, d.again, d.failed, d.differing = true, false, false, 0
+	d.began = e.now
+	d.id++
+	if d.generation++; d.generation == 0 {
+		d.generation = 1
+		for r := ref(1); r <= e.tbl.Top(); r++ {
+			e.tbl.Entry(r).Stamp = 0
+		}
+	}
+	e.count.kernel.Dumps++
+	e.out.Dump = d.id
+}
+
+// reconcile dumps now and then.
+func (e *Engine) reconcile() {
+	if d := &e.dump; d.first && !d.running && !e.now.Before(d.next) {
+		e.beginDump()
+	}
+}
+
+func (e *Engine) stamp(r ref) {
+	if e.dump.running {
+		e.tbl.Entry(r).Stamp = e.dump.generation
+	}
+}
+
+func (e *Engine) kernelDump(in *KernelDump) {
+	d := &e.dump
+	if !d.running || in.Dump != d.id {
+		return
+	}
+	for i := range in.Flows {
+		e.dumped(&in.Flows[i])
+	}
+	d.failed = d.failed || in.Failed
+	if !in.Done {
+		return
+	}
+	if d.again || d.failed {
+		d.running = false
+		e.beginDump()
+		return
+	}
+	gen := d.generation
+	e.addJob(e.scanEntries(func(r ref) { e.missing(r, gen) }))
+	e.addJob(finish(e.endDump))
+}
+
+func (e *Engine) endDump() {
+	d := &e.dump
+	d.running, d.first = false, true
+	d.next = e.now.Add(reconcileEvery)
+	again := d.again
+	if !again {
+		d.current = true
+		e.send.beatNow = true
+	}
+	e.addJob(e.scanEntries(func(r ref) { e.retryFailed(r) })) // and entries kept for their stamp go
+	e.note(Note{Kind: NoteResynced, Count: d.differing, Duration: e.now.Sub(d.began)})
+	e.purgeDumped()
+	e.resynced(d.differing)
+	if again {
+		e.beginDump()
+	}
+}
+
+// dumped compares one entry of the kernel's table.
+func (e *Engine) dumped(f *flow.Flow) {
+	r := e.tbl.Find(&f.Key)
+	if r == 0 {
+		if !e.filter.Accepts(&f.Key, &f.Value) {
+			return
+		}
+		r = e.tbl.Insert(&f.Key)
+	}
+	ent := e.tbl.Entry(r)
+	if ent.Stamp == e.dump.generation {
+		return
+	}
+	ent.Stamp = e.dump.generation
+	if !e.filter.Accepts(&f.Key, &f.Value) && e.log.Get(r) == nil && ent.Kern&kPresent == 0 {
+		return
+	}
+	own := e.log.Lives(r)
+	switch {
+	case own == nil && e.isCopy(r):
+		e.dumpedCopy(r, f)
+	case own == nil:
+		ent.Kern |= kPresent
+		e.dumpedOwn(r, f, true)
+	case e.evict.holds(own):
+		// decided by the addresses
+	case own.Value.Reply != f.Reply:
+		ent.Kern |= kPresent
+		e.dumpedOwn(r, f, true)
+	case differs(&own.Value.Value, &f.Value):
+		ent.Kern |= kPresent
+		e.dumpedOwn(r, f, false)
+	default:
+		ent.Kern |= kPresent
+	}
+	e.suspect(r, f)
+}
+
+// isCopy says that what the kernel has of entry r came from a peer: we wrote it, or the leader lists it.
+func (e *Engine) isCopy(r ref) bool {
+	if e.role.is != Standby {
+		return false
+	}
+	if e.tbl.Entry(r).Kern&kPresent != 0 {
+		return true
+	}
+	l := e.leads(r)
+	return l != nil && l.Live()
+}
+
+func (e *Engine) dumpedCopy(r ref, f *flow.Flow) {
+	ent := e.tbl.Entry(r)
+	l := e.leads(r)
+	if l != nil && l.Live() && l.Value.Reply != f.Reply {
+		ent.Kern |= kReplace
+	}
+	if ent.Kern&kPresent == 0 {
+		ent.Kern |= kPresent
+		e.dirty(r)
+	}
+}
+
+func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
+	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
+	if f.L4 == flow.TCP || f.State != 0 {
+		ev.Has |= flow.HasProtoInfo
+	}
+	e.dump.differing++
+	e.ownFlow(r, &ev, fresh)
+}
+
+// differs says whether a dump shows something that peers should know; a timeout alone is not.
+func differs(a, b *flow.Value) bool {
+	return a.Status != b.Status || a.Mark != b.Mark || a.State != b.State || a.WScale != b.WScale
+}
+
+// missing looks at an entry after a dump: what should be in the kernel and was not seen is not there.
+func (e *Engine) missing(r ref, gen uint8) {
+	ent := e.tbl.Entry(r)
+	if ent.Stamp == gen || ent.Kern&(kPresent|kFlight) != kPresent {
+		return
+	}
+	e.dump.differing++
+	e.destroyed(r)
+}
+
+// leads is the leader's copy of entry r, tombstones included, or nil.
+func (e *Engine) leads(r ref) *copyOf {
+	if e.peers.leader == nil {
+		return nil
+	}
+	return e.tbl.Of(r, e.peers.leader.owner)
+}
+
+// leaderLists is the leader's copy of entry r if it is live and not in doubt, or nil.
+func (e *Engine) leaderLists(r ref) *copyOf {
+	if c := e.leads(r); c != nil && c.Live() && c.Bits&cache.Stale == 0 {
+		return c
+	}
+	return nil
+}

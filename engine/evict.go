@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// Eviction is not an end (PROTOCOL K12). When a node loses an address or a link, its kernel destroys the
+// masqueraded flows of it with ordinary DESTROY events; as tombstones they would kill every such connection
+// on the new active node. So the tombstone of a source-NATed flow waits, in the copy's Waiting bit, until the
+// address has had time to be seen leaving; a flow whose address left is kept, Evicted, until this node steps
+// down or has stayed active for long enough.
+type evictor struct {
+	left    map[flow.Addr]time.Time
+	waiting []held
+	evicted []held
+	kept    int // since the last note
+}
+
+type held struct {
+	r   ref
+	seq uint64 // of the copy, to know it again
+	at  time.Time
+}
+
+const (
+	// tombstoneWait is how long rtnetlink may come after conntrack's event.
+	tombstoneWait = 100 * time.Millisecond
+	// leftBefore is how long rtnetlink may come before it.
+	leftBefore = time.Second
+	// evictedFor is how long an active node keeps what it no longer has the address for.
+	evictedFor = 3 * time.Second
+)
+
+func (v *evictor) init() { v.left = map[flow.Addr]time.Time{} }
+
+// addressesNow notes which addresses have left.
+func (v *evictor) addressesNow(own, before map[flow.Addr]bool, now time.Time) {
+	for a := range own {
+		delete(v.left, a)
+	}
+	for a, at := range v.left {
+		if now.Sub(at) > evictedFor {
+			delete(v.left, a)
+		}
+	}
+	for a := range before {
+		if !own[a] {
+			v.left[a] = now
+		}
+	}
+}
+
+// holds says that the copy's fate is not known yet.
+func (v *evictor) holds(c *copyOf) bool { return c != nil && c.Bits&(cache.Waiting|cache.Evicted) != 0 }
+
+func (v *evictor) deadline() time.Time {
+	if len(v.waiting) > 0 {
+		return v.waiting[0].at
+	}
+	if len(v.evicted) > 0 {
+		return v.evicted[0].at
+	}
+	return time.Time{}
+}
+
+func (e *Engine) mayBeEviction(r ref, own *copyOf) bool {
+	_, _, nat := flow.SourceNAT(&e.tbl.Entry(r).Key, &own.Value.Value)
+	return nat
+}
+
+func (e *Engine) holdTombstone(r ref, own *copyOf) {
+	own.Bits |= cache.Waiting
+	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait)})
+}
+
+// evictions decides what has waited long enough.
+func (e *Engine) evictions() {
+	v := &e.evict
+	n := 0
+	for ; n < len(v.waiting) && !v.waiting[n].at.After(e.now); n++ {
+		e.decideWaiting(v.waiting[n])
+	}
+	v.waiting = v.waiting[n:]
+	n = 0
+	for ; n < len(v.evicted) && !v.evicted[n].at.After(e.now); n++ {
+		e.giveUpEvicted(v.evicted[n])
+	}
+	v.evicted = v.evicted[n:]
+	if v.kept > 0 && len(v.waiting) == 0 {
+		e.note(Note{Kind: NoteEvicted, Count: v.kept})
+		v.kept = 0
+	}
+}
+
+// still gives the copy that h is about, if it still is as it was put aside.
+func (e *Engine) still(h held, bit cache.Bits) *copyOf {
+	if !e.tbl.Used(h.r) {
+		return nil
+	}
+	c := e.log.Lives(h.r)
+	if c == nil || c.Seq != h.seq || c.Bits&bit == 0 {
+		return nil
+	}
+	return c
+}
+
+func (e *Engine) decideWaiting(h held) {
+	c := e.still(h, cache.Waiting)
+	if c == nil {
+		return
+	}
+	c.Bits &^= cache.Waiting
+	if !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
+		e.endHeld(h.r)
+		return
+	}
+	e.count.activity.Evicted++
+	e.evict.kept++
+	if e.role.is == Standby {
+		e.tbl.Drop(h.r, kernelOwner)
+		return // it is the active node's now
+	}
+	c.Bits |= cache.Evicted
+	e.evict.evicted = append(e.evict.evicted, held{h.r, h.seq, e.now.Add(evictedFor)})
+}
+
+// addressLeft says whether a left about when an event came, at ev.
+func (e *Engine) addressLeft(a flow.Addr, ev time.Time) bool {
+	at, ok := e.evict.left[a]
+	return ok && at.After(ev.Add(-leftBefore))
+}
+
+func (e *Engine) giveUpEvicted(h held) {
+	if c := e.still(h, cache.Evicted); c != nil {
+		c.Bits &^= cache.Evicted
+		e.endHeld(h.r)
+	}
+}
+
+// endHeld publishes the end that was held back, and the flow that followed it.
+func (e *Engine) endHeld(r ref) {
+	next := e.tbl.Of(r, kernelOwner)
+	if next == nil {
+		e.endOwn(r, cache.Ended)
+		e.release(r)
+		return
+	}
+	ev := flow.Event{Kind: flow.EventNew, Flow: e.flowOf(r, next)}
+	e.endOwn(r, cache.Ended)
+	e.tbl.Drop(r, kernelOwner)
+	if e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value) {
+		e.tbl.Entry(r).Kern |= kPresent
+		e.ownFlow(r, &ev, true)
+	}
+	e.release(r)
+}
+
+// leaveHeld ends every wait at a step-down: the flows are the new active node's, and what came after them
+// met a node without the address.
+func (e *Engine) leaveHeld() {
+	for _, hs := range [][]held{e.evict.waiting, e.evict.evicted} {
+		for _, h := range hs {
+			c := e.still(h, cache.Waiting|cache.Evicted)
+			if c == nil || c.Bits&cache.Waiting != 0 && !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
+				continue // decided when its time is up
+			}
+			c.Bits &^= cache.Waiting | cache.Evicted
+			e.tbl.Drop(h.r, kernelOwner)
+		}
+	}
+	e.evict.evicted = nil
+}

@@ -1,0 +1,67 @@
+package engine
+
+import "ctsync/engine/flow"
+
+// extraRef names an extra in extras; 0 is none.
+type extraRef uint32
+
+// extras holds what is rare beside the table, so that the common flow stays small.
+type extras struct {
+	items []flow.Extra
+	free  []extraRef
+}
+
+func (x *extras) put(v *flow.Extra) extraRef {
+	if v == nil {
+		return 0
+	}
+	if n := len(x.free); n > 0 {
+		r := x.free[n-1]
+		x.free = x.free[:n-1]
+		x.items[r-1] = *v
+		return r
+	}
+	x.items = append(x.items, *v)
+	return extraRef(len(x.items))
+}
+
+// get gives the extra of r, or nil; it is valid until the next put.
+func (x *extras) get(r extraRef) *flow.Extra {
+	if r == 0 {
+		return nil
+	}
+	return &x.items[r-1]
+}
+
+func (x *extras) drop(r extraRef) {
+	if r != 0 {
+		x.free = append(x.free, r)
+	}
+}
+
+func (e *Engine) forgetValue(v *record) { e.extras.drop(v.extra) }
+
+// setValue gives copy c the value v and, beside it, x.
+func (e *Engine) setValue(c *copyOf, v *flow.Value, x *flow.Extra) {
+	c.Value.Value = *v
+	if x == nil {
+		e.extras.drop(c.Value.extra)
+		c.Value.extra = 0
+		return
+	}
+	if c.Value.extra != 0 {
+		*e.extras.get(c.Value.extra) = *x
+		return
+	}
+	c.Value.extra = e.extras.put(x)
+}
+
+// flowOf is the flow that copy c of entry r describes.
+func (e *Engine) flowOf(r ref, c *copyOf) flow.Flow {
+	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
+	if x := e.extras.get(c.Value.extra); x != nil {
+		cp := *x
+		f.Extra = &cp
+	}
+	return f
+}

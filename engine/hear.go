@@ -1,0 +1,285 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+)
+
+// Refusals that are not wire's.
+var (
+	errTooManyPeers = errors.New("too many nodes or epochs")
+	errFull         = errors.New("over the memory bound")
+)
+
+func newReplica(e *Engine, p *peer) *replica {
+	return cache.NewReplica(e.tbl, p.owner, digestOf(p.epoch))
+}
+
+// hear takes one datagram. Whatever is wrong with it is counted by reason and changes nothing.
+func (e *Engine) hear(d *Datagram) {
+	e.count.messages.Received++
+	var h wire.Header
+	body, err := wire.Open(d.Payload, e.clusterHash(), &h)
+	if err != nil {
+		e.refuse(err, d)
+		return
+	}
+	if h.Sender == e.cfg.Epoch || h.Dest != (wire.Epoch{}) && h.Dest != e.cfg.Epoch {
+		return
+	}
+	p := e.peers.byEpoch[h.Sender]
+	if p == nil {
+		if h.Type == wire.Beat {
+			e.meet(d, &h, body)
+		}
+		return // its first heartbeat is at most 100 ms away, and what it says now can be asked for
+	}
+	if !p.window.fresh(h.Counter) {
+		return
+	}
+	p.addr = d.From
+	switch h.Type {
+	case wire.Data:
+		err = e.hearData(p, &h, body)
+	case wire.Beat:
+		err = e.hearBeat(p, &h, body)
+	case wire.Want:
+		err = e.hearWant(p, body)
+	case wire.Restart:
+		err = e.hearRestart(p, &h, body)
+	}
+	if err != nil {
+		e.refuse(err, d)
+	}
+}
+
+func (e *Engine) clusterHash() uint32 {
+	if e.send.cluster == 0 {
+		e.send.cluster = wire.ClusterHash(e.cfg.Cluster)
+	}
+	return e.send.cluster
+}
+
+func (e *Engine) refuse(err error, d *Datagram) {
+	m := &e.count.messages
+	m.Malformed++
+	if m.Refused[err.Error()]++; m.Refused[err.Error()] == 1 {
+		e.note(Note{Kind: NoteRefused, Reason: err.Error(), Peer: d.From.String()})
+	}
+}
+
+// meet takes the first heartbeat of an unknown epoch.
+func (e *Engine) meet(d *Datagram, h *wire.Header, body []byte) {
+	if err := wire.DecodeHeartbeat(body, &e.send.heard); err != nil {
+		e.refuse(err, d)
+		return
+	}
+	b := &e.send.heard
+	p := e.newPeer(h.Sender, b.Node, d.From)
+	if p == nil {
+		e.refuse(errTooManyPeers, d)
+		return
+	}
+	p.window.fresh(h.Counter)
+	p.floor, p.base = h.Counter, b.Last
+	e.beatSays(p, h, b)
+}
+
+func (e *Engine) hearBeat(p *peer, h *wire.Header, body []byte) error {
+	b := &e.send.heard
+	if err := wire.DecodeHeartbeat(body, b); err != nil {
+		return err
+	}
+	if h.Counter > p.beat {
+		e.beatSays(p, h, b)
+	}
+	return nil
+}
+
+// beatSays takes what a heartbeat, newer than those before, says.
+func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
+	p.beat, p.lastHeard = h.Counter, e.now
+	p.complete, p.hot, p.leaving, p.last = b.Complete, b.Hot, b.Leaving, b.Last
+	p.fresh = false
+	for i := range b.Known {
+		if b.Known[i].Epoch != e.cfg.Epoch {
+			continue
+		}
+		p.theyHave = b.Known[i].Have
+		p.fresh = b.Known[i].Counter >= e.send.counterAt(e.now.Add(-liveFor))
+	}
+	if p.fresh && p.theyHave >= p.theyKnow {
+		p.caughtUp = e.now
+	}
+	if p.theyHave >= p.theyKnow {
+		p.theyKnow = e.log.Last
+	}
+	e.roleSays(p, Role(min(b.Role, uint8(Active))), b.Activation)
+	e.prove(p, b)
+}
+
+// roleSays takes a peer's role.
+func (e *Engine) roleSays(p *peer, role Role, activation uint64) {
+	was := p.role
+	p.role, p.activation = role, activation
+	if role == Active && was != Active {
+		p.activeFrom = e.now
+	}
+	if e.role.is == Active && was != Standby && role == Standby {
+		e.mergeFrom(p, p.last) // it steps back (PROTOCOL O8)
+	}
+}
+
+// prove compares the replica with what the heartbeat says of the log (PROTOCOL R6, R7, R8).
+func (e *Engine) prove(p *peer, b *wire.Heartbeat) {
+	if !p.rep.Complete(b.Last) {
+		return
+	}
+	if !p.rep.Agrees(b.Last, int(b.Count), b.Digest) {
+		e.count.mismatches++
+		p.provenAt = time.Time{}
+		e.note(Note{Kind: NoteMismatch, Peer: p.name})
+		e.restartPeer(p, b.Last, "digests differ")
+		return
+	}
+	p.rep.Sweep(func(r ref) { e.sweeping(p, r) }, e.release)
+	if p.fresh {
+		p.provenAt = e.now
+		p.restart.delay = 0
+	}
+	e.provenNow(p)
+}
+
+// restartPeer reads the log of p again, from the beginning (PROTOCOL R5).
+func (e *Engine) restartPeer(p *peer, last uint64, reason string) {
+	if !p.restart.ready(e.now, time.Second, time.Minute) {
+		return
+	}
+	p.restarts++
+	p.floor, p.base = p.beat, last
+	p.provenAt = time.Time{}
+	p.rep.Restart(e.release)
+	p.ask = asking{}
+	e.note(Note{Kind: NoteRestart, Peer: p.name, Reason: reason})
+}
+
+func (e *Engine) hearRestart(p *peer, h *wire.Header, body []byte) error {
+	last, err := wire.DecodeRestart(body)
+	if err != nil {
+		return err
+	}
+	before := p.restarts
+	e.restartPeer(p, last, "asked for by the peer")
+	if p.restarts > before {
+		p.floor = max(p.floor, h.Counter)
+	}
+	return nil
+}
+
+// hearData takes changes of a peer's log, live ones or those asked for.
+func (e *Engine) hearData(p *peer, h *wire.Header, body []byte) error {
+	d, err := wire.OpenData(body)
+	if err != nil {
+		return err
+	}
+	if h.Counter < p.floor {
+		return nil
+	}
+	if p.over = e.tbl.Copies() >= maxCopies(e.cfg.TableMax); p.over {
+		return errFull
+	}
+	rec := &e.send.record
+	for {
+		ok, err := d.Next(rec)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		e.apply(p, rec)
+	}
+	p.rep.Range(d.Prev, d.Last, e.release)
+	e.answered(p, h.Dest != wire.Epoch{})
+	p.last = max(p.last, d.Last)
+	return nil
+}
+
+// maxCopies bounds the records of all nodes together (PROTOCOL R9).
+func maxCopies(tableMax int) int { return max(4*tableMax, 65536) }
+
+// apply takes one record of a peer's log.
+func (e *Engine) apply(p *peer, rec *wire.Record) {
+	old := flow.Tuple{}
+	if r := e.tbl.Find(&rec.Flow.Key); r != 0 {
+		if c := e.tbl.Of(r, p.owner); c != nil && c.Live() {
+			old = c.Value.Reply
+		}
+	}
+	r, c, what := p.rep.Apply(&rec.Flow.Key, rec.Born, rec.Seq, tombBits(rec.Tomb))
+	if what == cache.Ignored {
+		return
+	}
+	if e.external(p) {
+		e.count.external.applied(what)
+	}
+	if rec.Tomb == 0 && what != cache.Confirmed {
+		e.setValue(c, &rec.Flow.Value, rec.Flow.Extra)
+		e.replaced(r, c, old)
+	}
+	e.heard(p, r, c, what)
+}
+
+func tombBits(tomb uint8) cache.Bits {
+	switch tomb {
+	case wire.TombEnded:
+		return cache.Ended
+	case wire.TombYielded:
+		return cache.Yielded
+	}
+	return 0
+}
+
+// replaced notes that our kernel has the flow with another translation than the leader lists now.
+func (e *Engine) replaced(r ref, c *copyOf, old flow.Tuple) {
+	ent := e.tbl.Entry(r)
+	if ent.Kern&kPresent != 0 && old != (flow.Tuple{}) && old != c.Value.Reply && e.peers.leader != nil && c.Owner == e.peers.leader.owner {
+		ent.Kern |= kReplace
+	}
+}
+
+// heard acts on a record that took effect: what the leader lists goes to the kernel of a hot standby, and
+// while taking over every record that arrives is adopted.
+func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
+	ended := (what == cache.Removed || what == cache.Absent) && c.Bits&cache.Ended != 0
+	switch {
+	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging:
+		if ended && p == e.peers.leader {
+			e.leaderEnded(p, r)
+		}
+		e.adopt(p, r, c)
+	case e.role.is == Standby && p == e.peers.leader:
+		if ended {
+			e.leaderEnded(p, r)
+			return
+		}
+		e.tbl.Entry(r).Kern &^= kEnded
+		if e.writes() {
+			e.dirty(r)
+		}
+	}
+}
+
+// sweeping is the end of a flow that a peer did not confirm; from the leader it counts as ended (PROTOCOL O3).
+func (e *Engine) sweeping(p *peer, r ref) {
+	if e.external(p) {
+		e.count.external.Destroyed++
+	}
+	if p == e.peers.leader {
+		e.leaderEnded(p, r)
+	}
+}

@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// The own cache follows this node's kernel, in every role: flows met between the address coming up and the
+// notice are in it. At a Standby an event of what is only a copy never gets into it (PROTOCOL K8).
+
+func (e *Engine) kernelEvents(in *KernelEvents) {
+	e.count.kernel.Events += uint64(len(in.Events))
+	if in.Lost {
+		e.count.kernel.Overruns++
+		e.note(Note{Kind: NoteOverrun})
+		e.startDump()
+	}
+	for i := range in.Events {
+		e.kernelEvent(&in.Events[i])
+	}
+}
+
+func (e *Engine) kernelEvent(ev *flow.Event) {
+	f := &ev.Flow
+	r := e.tbl.Find(&f.Key)
+	if r == 0 {
+		if ev.Kind == flow.EventDestroy && !e.dump.running || !e.filter.Accepts(&f.Key, &f.Value) {
+			return
+		}
+		r = e.tbl.Insert(&f.Key)
+	}
+	e.stamp(r)
+	switch ev.Kind {
+	case flow.EventNew:
+		e.born(r, ev)
+	case flow.EventUpdate:
+		e.changed(r, ev)
+	case flow.EventDestroy:
+		e.destroyed(r)
+	}
+	e.release(r)
+}
+
+// onlyCopy says that entry r is in our kernel because we wrote it there, and nobody's own here.
+func (e *Engine) onlyCopy(r ref) bool {
+	return e.role.is == Standby && e.tbl.Entry(r).Kern&kPresent != 0 && e.log.Lives(r) == nil
+}
+
+func (e *Engine) born(r ref, ev *flow.Event) {
+	if e.evict.holds(e.log.Lives(r)) {
+		e.keepAside(r, ev) // until it is known whether the one before ended or was evicted
+		return
+	}
+	if !e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value) {
+		return
+	}
+	ent := e.tbl.Entry(r)
+	e.unfail(ent)
+	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace) | kPresent
+	e.tbl.Drop(r, kernelOwner)
+	e.ownFlow(r, ev, true)
+}
+
+func (e *Engine) changed(r ref, ev *flow.Event) {
+	own := e.log.Lives(r)
+	switch {
+	case e.evict.holds(own):
+		e.keepAside(r, ev)
+	case own == nil && e.onlyCopy(r):
+		e.keepAside(r, ev) // touched: a packet met the copy, the kernel knows better than the leader
+	case own == nil && !e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value):
+	default:
+		e.tbl.Entry(r).Kern |= kPresent
+		e.tbl.Entry(r).Kern &^= kSuspect
+		e.ownFlow(r, ev, false)
+		e.tbl.Drop(r, kernelOwner)
+	}
+}
+
+func (e *Engine) destroyed(r ref) {
+	ent := e.tbl.Entry(r)
+	wasPresent := ent.Kern&kPresent != 0
+	if ent.Kern&kFlight != 0 {
+		ent.Kern |= kGone // the answer under way is older than this
+	}
+	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace
+	own := e.log.Lives(r)
+	if e.evict.holds(own) {
+		e.tbl.Drop(r, kernelOwner) // the one held back has ended too
+		return
+	}
+	e.tbl.Drop(r, kernelOwner)
+	switch {
+	case own != nil && e.mayBeEviction(r, own):
+		e.holdTombstone(r, own)
+	case own != nil:
+		e.endOwn(r, cache.Ended)
+	case e.role.is == Standby && wasPresent:
+		e.writer.later(e, r) // a copy's fate never harms the original
+	case e.role.is != Standby:
+		e.markDead(r, ownOwner) // it ended before it was adopted
+	}
+}
+
+// ownFlow brings the flow of a kernel message into the own cache. What an UPDATE leaves out is as before.
+func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
+	old := e.log.Lives(r)
+	v, x := ev.Flow.Value, ev.Flow.Extra
+	if !fresh {
+		before := old
+		if before == nil {
+			before = e.bestCopy(r)
+		}
+		if before != nil {
+			x = e.merge(&v, x, before, ev.Has)
+		}
+	}
+	created := old == nil || fresh
+	if old != nil && fresh {
+		e.count.internal.Destroyed++
+	}
+	c := e.log.Put(r, fresh)
+	e.setValue(c, &v, x)
+	if created {
+		e.count.internal.Created++
+		if e.role.is != Standby {
+			e.markAdopted(r)
+		}
+		return
+	}
+	e.count.internal.Updated++
+}
+
+// merge fills in v from the copy before it what a kernel message did not carry, and gives the extra.
+func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Has) *flow.Extra {
+	o := &before.Value
+	if has&flow.HasMark == 0 {
+		v.Mark = o.Mark
+	}
+	if has&flow.HasProtoInfo == 0 {
+		v.State, v.WScale, v.TCPFlags = o.State, o.WScale, o.TCPFlags
+	}
+	if has&flow.HasTimeout == 0 {
+		v.Timeout = o.Timeout
+	}
+	if has&flow.HasStatus == 0 {
+		v.Status = o.Status
+	}
+	if has&flow.HasReply == 0 {
+		v.Reply = o.Reply
+	}
+	old := e.extras.get(o.extra)
+	if old == nil {
+		return x
+	}
+	if x == nil {
+		x = &flow.Extra{}
+	}
+	m := *x
+	if m.Labels == [16]byte{} {
+		m.Labels = old.Labels
+	}
+	if m.Helper[0] == 0 {
+		m.Helper = old.Helper
+	}
+	if !m.HasMaster {
+		m.HasMaster, m.Master = old.HasMaster, old.Master
+	}
+	if !m.HasSeqAdj {
+		m.HasSeqAdj, m.SeqAdj = old.HasSeqAdj, old.SeqAdj
+	}
+	if !m.HasSynProxy {
+		m.HasSynProxy, m.SynProxy = old.HasSynProxy, old.SynProxy
+	}
+	if m.VTag == [2]uint32{} {
+		m.VTag = old.VTag
+	}
+	return &m
+}
+
+// bestCopy is what is known of entry r besides the own cache: what our kernel said, else the leader's copy.
+func (e *Engine) bestCopy(r ref) *copyOf {
+	if c := e.tbl.Of(r, kernelOwner); c != nil {
+		return c
+	}
+	if l := e.peers.leader; l != nil {
+		return e.tbl.Of(r, l.owner)
+	}
+	return nil
+}
+
+// keepAside keeps what our kernel says of entry r beside the own cache.
+func (e *Engine) keepAside(r ref, ev *flow.Event) {
+	v, x := ev.Flow.Value, ev.Flow.Extra
+	if ev.Kind == flow.EventUpdate {
+		if before := e.bestCopy(r); before != nil {
+			x = e.merge(&v, x, before, ev.Has)
+		}
+	}
+	_, c := e.tbl.Add(r, kernelOwner)
+	e.setValue(c, &v, x)
+}
+
+// endOwn takes entry r out of the own cache and leaves a tombstone of that kind.
+func (e *Engine) endOwn(r ref, kind cache.Bits) {
+	if e.log.Lives(r) == nil {
+		return
+	}
+	e.log.End(r, kind)
+	e.unfail(e.tbl.Entry(r))
+	e.count.internal.Destroyed++
+	if kind == cache.Ended && e.role.is != Standby {
+		e.markDead(r, ownOwner)
+	}
+}
+
+// markDead says of every peer's copy of entry r, but that of owner, that this incarnation has ended (O3).
+func (e *Engine) markDead(r ref, owner uint8) { e.mark(r, owner, cache.Dead) }
+
+// markAdopted says of every peer's copy of entry r that it need not be adopted any more.
+func (e *Engine) markAdopted(r ref) { e.mark(r, ownOwner, cache.Adopted) }
+
+func (e *Engine) mark(r ref, except uint8, bit cache.Bits) {
+	e.tbl.Each(r, func(c *copyOf) {
+		if c.Owner >= firstPeer && c.Owner != except && c.Live() {
+			c.Bits |= bit
+			e.peers.of(c.Owner).marked = true
+		}
+	})
+}

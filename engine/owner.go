@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"bytes"
+	"sort"
+	"time"
+
+	"ctsync/engine/cache"
+)
+
+// Ownership (PROTOCOL section 5): which copy counts, and who may act. Copies are faithful in every role.
+
+// chooseLeader gives a Standby its leader: the present one while it is live and active, else the live active
+// node that has been so for longest, else the last one, dead or not (O1). Silence never changes it.
+func (e *Engine) chooseLeader() {
+	if e.role.is != Standby {
+		return
+	}
+	s := &e.peers
+	if l := s.leader; l != nil && l.live(e.now) && l.role == Active {
+		return
+	}
+	var best *peer
+	s.each(func(p *peer) {
+		if !p.live(e.now) || p.role != Active {
+			return
+		}
+		if best == nil || p.activeFrom.Before(best.activeFrom) ||
+			p.activeFrom.Equal(best.activeFrom) && bytes.Compare(p.epoch[:], best.epoch[:]) < 0 {
+			best = p
+		}
+	})
+	if best == nil || best == s.leader {
+		return
+	}
+	s.leader, s.settled = best, false
+	best.cleared = false
+	e.recountExternal()
+	e.purge.reset()
+	e.provenNow(best)
+}
+
+// leaderSettled says that the leader is live, active, complete and proven, now and since it became leader.
+func (e *Engine) leaderSettled() bool {
+	l := e.peers.leader
+	return l != nil && e.peers.settled && l.live(e.now) && l.role == Active && l.complete && l.proven(e.now)
+}
+
+// provenNow acts on a proof: the leader of a Standby is settled by its first one as active.
+func (e *Engine) provenNow(p *peer) {
+	if p.merging && p.rep.Have >= p.mergeTo {
+		e.mergeOnce(p)
+		p.merging = false
+	}
+	if p != e.peers.leader || !p.proven(e.now) || e.role.is != Standby {
+		return
+	}
+	if p.complete && p.marked && !p.cleared {
+		p.cleared, p.marked = true, false
+		e.clearMarks(p)
+	}
+	if p.role != Active || e.peers.settled {
+		return
+	}
+	e.peers.settled = true
+	if e.cfg.Hot {
+		e.addJob(e.scanEntries(func(r ref) {
+			if e.writes() && e.leaderLists(r) != nil {
+				e.dirty(r)
+			}
+		}))
+	}
+}
+
+// clearMarks forgets what was noted of the leader's flows: what it lists now, proven and complete, is so.
+func (e *Engine) clearMarks(p *peer) {
+	for i := ref(1); i <= e.tbl.TopCopy(); i++ {
+		if c := e.tbl.Copy(i); e.tbl.UsedCopy(i) && c.Owner == p.owner {
+			c.Bits &^= cache.Adopted | cache.Dead
+		}
+	}
+}
+
+// leaderEnded acts on the end of a flow that the leader saw (O3).
+func (e *Engine) leaderEnded(p *peer, r ref) {
+	e.markDead(r, p.owner)
+	ent := e.tbl.Entry(r)
+	if own := e.log.Lives(r); own != nil {
+		notOurs := ent.Kern&kPresent == 0 && !e.evict.holds(own)
+		if notOurs && (e.role.is == Standby || ent.Kern&kFlight == 0) {
+			e.endOwn(r, cache.Ended)
+		}
+		return
+	}
+	if e.role.is == Standby && ent.Kern&(kPresent|kFlight) != 0 {
+		ent.Kern |= kEnded
+		e.dirty(r)
+	}
+}
+
+// adopt makes a peer's flow our own, once per incarnation (O5).
+func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
+	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {
+		return
+	}
+	if e.log.Lives(r) != nil {
+		return
+	}
+	c.Bits |= cache.Adopted
+	p.marked = true
+	from := c
+	if k := e.tbl.Of(r, kernelOwner); k != nil {
+		from = k
+	}
+	f := e.flowOf(r, from)
+	own := e.log.Put(r, true)
+	e.setValue(own, &f.Value, f.Extra)
+	e.tbl.Drop(r, kernelOwner)
+	e.count.internal.Created++
+	e.role.adopted++
+	ent := e.tbl.Entry(r)
+	ent.Kern &^= kEnded | kReplace
+	switch {
+	case ent.Kern&kPresent == 0:
+		e.dirty(r)
+	case ent.Kern&kLiberal == 0:
+		ent.Kern |= kRewrite
+		e.dirty(r)
+	}
+}
+
+// adoptAll adopts from every epoch that was active once, in the order of O1.
+func (e *Engine) adoptAll() {
+	for _, p := range e.adoptionOrder() {
+		e.addJob(e.adoptFrom(p, jobAdopt))
+	}
+}
+
+func (e *Engine) adoptionOrder() []*peer {
+	var order []*peer
+	e.peers.each(func(p *peer) {
+		if p.adoptable() {
+			order = append(order, p)
+		}
+	})
+	rank := func(p *peer) int {
+		switch {
+		case p == e.role.lastLeader:
+			return 0
+		case p.live(e.now) && p.role == Active:
+			return 1
+		}
+		return 2
+	}
+	sort.SliceStable(order, func(i, j int) bool {
+		a, b := order[i], order[j]
+		if ra, rb := rank(a), rank(b); ra != rb {
+			return ra < rb
+		}
+		if !a.lastHeard.Equal(b.lastHeard) {
+			return a.lastHeard.After(b.lastHeard)
+		}
+		return bytes.Compare(a.epoch[:], b.epoch[:]) < 0
+	})
+	return order
+}
+
+func (e *Engine) adoptFrom(p *peer, name string) job {
+	j := e.scanEntries(func(r ref) {
+		if c := e.tbl.Of(r, p.owner); c != nil && e.role.is != Standby {
+			e.adopt(p, r, c)
+		}
+	})
+	j.name = name
+	return j
+}
+
+// mergeFrom adopts what another active node has that we have not: it stepped back or fell silent, and its log
+// ends at last (O8).
+func (e *Engine) mergeFrom(p *peer, last uint64) {
+	p.merging, p.mergeTo = true, last
+	e.mergeOnce(p)
+}
+
+func (e *Engine) mergeOnce(p *peer) { e.addJob(e.adoptFrom(p, "merge")) }
+
+// yieldAll drops from a Standby's own cache what the settled leader lists as well (O4): the flow goes on, and
+// it is the leader's.
+func (e *Engine) yield(r ref) {
+	own, l := e.log.Lives(r), e.leaderLists(r)
+	if own == nil || l == nil || e.evict.holds(own) || e.peers.leader.theyHave < own.Seq {
+		return
+	}
+	ent := e.tbl.Entry(r)
+	if ent.Kern&kPresent != 0 && own.Value.Reply != l.Value.Reply {
+		return
+	}
+	e.endOwn(r, cache.Yielded)
+	if e.writes() {
+		e.dirty(r)
+	}
+}
+
+const yieldEvery = time.Second

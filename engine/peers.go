@@ -1,0 +1,345 @@
+package engine
+
+import (
+	"net/netip"
+	"sort"
+	"strings"
+	"time"
+
+	"ctsync/engine/wire"
+)
+
+// peer is one epoch of another node: its replica, what it said of itself and what it knows of us.
+type peer struct {
+	name  string
+	epoch wire.Epoch
+	owner uint8
+	rep   *replica
+	addr  netip.AddrPort
+
+	// What its heartbeats say.
+	lastHeard  time.Time
+	beat       uint64 // counter of the newest one
+	role       Role
+	activation uint64 // above 0: was active once
+	activeFrom time.Time
+	complete   bool
+	leaving    bool
+	hot        bool
+	last       uint64 // end of its log
+	theyHave   uint64 // of ours
+	theyKnow   uint64 // theyHave as of the heartbeat before the newest
+	caughtUp   time.Time
+	fresh      bool // the newest one was made after we spoke
+
+	// Replication.
+	window   window
+	floor    uint64 // DATA below this counter is from before a restart
+	base     uint64 // its log's end when we began with nothing
+	provenAt time.Time
+	ask      asking
+	give     giving
+	restarts uint64
+	restart  backoff
+	refused  int
+	over     bool // a memory bound keeps its records out
+
+	// Ownership.
+	marked   bool   // some copy has the adopted or dead mark
+	cleared  bool   // the marks were cleared since it became leader
+	mergeTo  uint64 // active: adopt from it up to here, then it is merged
+	merging  bool
+	wasLive  bool
+	wasProof bool
+}
+
+const (
+	liveFor     = 3 * time.Second // PROTOCOL section 5: live is a heartbeat within this
+	forgetAfter = 10 * time.Minute
+	maxNames    = 16
+	maxEpochs   = 2 // of one name
+)
+
+func (p *peer) live(now time.Time) bool { return now.Sub(p.lastHeard) < liveFor && !p.leaving }
+
+// proven says that all of its flows are here, by digest, and that it knew us when it said so (PROTOCOL R7).
+func (p *peer) proven(now time.Time) bool {
+	return !p.provenAt.IsZero() && now.Sub(p.provenAt) < liveFor && !p.leaving
+}
+
+// adoptable says that its flows may become ours (PROTOCOL O2): it was active once.
+func (p *peer) adoptable() bool { return p.activation > 0 }
+
+// backoff spaces what must not be repeated at once.
+type backoff struct {
+	next  time.Time
+	delay time.Duration
+}
+
+func (b *backoff) ready(now time.Time, first, most time.Duration) bool {
+	if now.Before(b.next) {
+		return false
+	}
+	b.delay = min(max(b.delay*2, first), most)
+	b.next = now.Add(b.delay)
+	return true
+}
+
+// window refuses datagrams that came before, over whichever link (the idea of RFC 6479: a bitmap behind the
+// highest counter).
+type window struct {
+	top  uint64
+	bits [windowWords]uint64
+}
+
+const (
+	windowWords = 32
+	windowSize  = windowWords * 64
+)
+
+// fresh says whether counter was not seen, and notes it.
+func (w *window) fresh(counter uint64) bool {
+	if counter+windowSize <= w.top {
+		return false
+	}
+	for top := w.top/64 + 1; counter > w.top && top <= counter/64 && top <= w.top/64+windowWords; top++ {
+		w.bits[top%windowWords] = 0
+	}
+	w.top = max(w.top, counter)
+	word, bit := &w.bits[counter/64%windowWords], uint64(1)<<(counter%64)
+	if *word&bit != 0 {
+		return false
+	}
+	*word |= bit
+	return true
+}
+
+// peerSet is every epoch that is known, and the leader among them.
+type peerSet struct {
+	byEpoch map[wire.Epoch]*peer
+	list    []*peer // in order of owner; nil where none is
+	leader  *peer
+	settled bool // the leader was proven as active since it became our leader
+	two     bool // two nodes are active, and were for long enough to say so
+	twoFrom time.Time
+}
+
+func (s *peerSet) init() { s.byEpoch = map[wire.Epoch]*peer{} }
+
+func (s *peerSet) of(owner uint8) *peer { return s.list[owner-firstPeer] }
+
+// each gives the peers in order of owner.
+func (s *peerSet) each(visit func(*peer)) {
+	for _, p := range s.list {
+		if p != nil {
+			visit(p)
+		}
+	}
+}
+
+func (s *peerSet) anyLive(now time.Time) bool {
+	for _, p := range s.list {
+		if p != nil && p.live(now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *peerSet) restartLeases(now time.Time) {
+	s.each(func(p *peer) {
+		p.provenAt = time.Time{}
+		if now.Sub(p.lastHeard) < forgetAfter {
+			p.lastHeard = now
+		}
+	})
+}
+
+// known makes room for a new epoch of name and adds it; nil if a bound forbids that (PROTOCOL R9).
+func (e *Engine) newPeer(epoch wire.Epoch, name string, from netip.AddrPort) *peer {
+	s := &e.peers
+	names := map[string][]*peer{}
+	s.each(func(p *peer) { names[p.name] = append(names[p.name], p) })
+	if same := names[name]; len(same) >= maxEpochs {
+		oldest := same[0]
+		for _, p := range same {
+			if p.lastHeard.Before(oldest.lastHeard) {
+				oldest = p
+			}
+		}
+		if oldest.live(e.now) {
+			return nil
+		}
+		e.dropPeer(oldest)
+	} else if len(same) == 0 && len(names) >= maxNames {
+		return nil
+	}
+	i := 0
+	for i < len(s.list) && s.list[i] != nil {
+		i++
+	}
+	if i == len(s.list) {
+		s.list = append(s.list, nil)
+	}
+	p := &peer{name: name, epoch: epoch, owner: firstPeer + uint8(i), addr: from}
+	p.rep = newReplica(e, p)
+	s.list[i] = p
+	s.byEpoch[epoch] = p
+	e.greet(p, names[name])
+	return p
+}
+
+func (e *Engine) greet(p *peer, same []*peer) {
+	for _, q := range same {
+		if q.live(e.now) {
+			e.note(Note{Kind: NoteDuplicate, Peer: p.name})
+			return
+		}
+		e.note(Note{Kind: NotePeerReplaced, Peer: p.name})
+		return
+	}
+}
+
+// dropPeer forgets an epoch and all that it listed.
+func (e *Engine) dropPeer(p *peer) {
+	p.rep.Clear(e.release)
+	delete(e.peers.byEpoch, p.epoch)
+	e.peers.list[p.owner-firstPeer] = nil
+	if e.peers.leader == p {
+		e.peers.leader, e.peers.settled = nil, false
+		e.recountExternal()
+	}
+}
+
+// peerTimers notes who has fallen silent, and forgets old epochs (PROTOCOL O7).
+func (e *Engine) peerTimers() {
+	active := 0
+	e.peers.each(func(p *peer) {
+		if live := p.live(e.now); live != p.wasLive {
+			p.wasLive = live
+			e.peerLiveness(p, live)
+		}
+		if proof := p.proven(e.now); proof != p.wasProof {
+			p.wasProof = proof
+			e.peerProof(p, proof)
+		}
+		if p.live(e.now) && p.role != Standby {
+			active++
+		}
+		e.askFor(p)
+	})
+	e.twoActive(active)
+	if e.now.Before(e.peersNext()) {
+		return
+	}
+	e.count.peersLooked = e.now
+	e.pruneLog()
+	e.forgetPeers()
+}
+
+func (e *Engine) peersNext() time.Time { return e.count.peersLooked.Add(time.Second) }
+
+func (e *Engine) peerLiveness(p *peer, live bool) {
+	if live {
+		e.note(Note{Kind: NotePeerFound, Peer: p.name})
+		return
+	}
+	e.note(Note{Kind: NotePeerLost, Peer: p.name, Duration: e.now.Sub(p.lastHeard)})
+	if e.role.is == Active && p.role != Standby {
+		e.mergeOnce(p) // it was active and is silent (PROTOCOL O8)
+	}
+}
+
+func (e *Engine) peerProof(p *peer, proof bool) {
+	if proof {
+		e.note(Note{Kind: NoteInSync, Peer: p.name, Count: p.rep.Live})
+		return
+	}
+	reason := "not heard"
+	if p.live(e.now) {
+		reason = "its flows are not all here"
+	}
+	e.note(Note{Kind: NoteOutOfSync, Peer: p.name, Reason: reason})
+}
+
+// twoActiveAfter is how long two nodes may be active without a word: at every failback they are for an
+// instant.
+const twoActiveAfter = 500 * time.Millisecond
+
+func (e *Engine) twoActive(others int) {
+	s := &e.peers
+	if e.role.is != Active || others == 0 {
+		s.twoFrom = time.Time{}
+		if s.two {
+			s.two = false
+			e.note(Note{Kind: NoteOneActive})
+		}
+		return
+	}
+	if s.twoFrom.IsZero() {
+		s.twoFrom = e.now
+	}
+	if !s.two && e.now.Sub(s.twoFrom) >= twoActiveAfter {
+		s.two = true
+		e.note(Note{Kind: NoteTwoActive, Peer: e.activePeers()})
+	}
+}
+
+func (e *Engine) activePeers() string {
+	var names []string
+	e.peers.each(func(p *peer) {
+		if p.live(e.now) && p.role != Standby {
+			names = append(names, p.name)
+		}
+	})
+	sort.Strings(names)
+	return strings.Join(names, ", ")
+}
+
+// pruneLog forgets tombstones that every peer knows (PROTOCOL R4).
+func (e *Engine) pruneLog() {
+	upTo := e.log.Last
+	e.peers.each(func(p *peer) {
+		if e.now.Sub(p.lastHeard) < forgetAfter && !e.superseded(p) {
+			upTo = min(upTo, p.theyHave)
+		}
+	})
+	const budget = 65536
+	e.log.Prune(upTo, e.cfg.TableMax, budget, func(r ref) { e.release(r) })
+}
+
+// superseded says that the node of p runs anew, and that the new run is proven and complete.
+func (e *Engine) superseded(p *peer) bool {
+	if p.live(e.now) {
+		return false
+	}
+	done := false
+	e.peers.each(func(q *peer) {
+		done = done || q != p && q.name == p.name && q.live(e.now) && q.complete && q.proven(e.now)
+	})
+	return done
+}
+
+// forgetPeers drops the replicas of epochs that are over, once nobody can need them: at a Standby whose
+// leader has been proven and complete for purge-timeout, at an active node those that run anew.
+func (e *Engine) forgetPeers() {
+	s := &e.peers
+	if !e.settledLong() {
+		return
+	}
+	s.each(func(p *peer) {
+		if p == s.leader || p.live(e.now) || p.merging || e.hasJob(jobAdopt) {
+			return
+		}
+		if e.superseded(p) || e.role.is == Standby && e.now.Sub(p.lastHeard) > forgetAfter {
+			e.dropPeer(p)
+		}
+	})
+}
+
+func (e *Engine) settledLong() bool {
+	if e.role.is == Active {
+		return e.dump.current && e.now.Sub(e.role.since) > e.cfg.PurgeTimeout
+	}
+	return e.role.is == Standby && e.leaderSettled() && !e.purge.since.IsZero() && e.now.Sub(e.purge.since) > e.cfg.PurgeTimeout
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// The purge at a Standby (PROTOCOL section 7). Suspects are what is in this kernel and not the leader's: own
+// flows that it does not list or lists with another translation, and copies that it lists no more. They are
+// deleted only when the leader could have adopted them, said so, and no packet refreshed them since: two
+// dumps, purge-timeout apart, show a timeout that just ran down.
+type purger struct {
+	since    time.Time // every condition holds since then
+	last     uint64    // own log's end at step-down
+	theirs   uint64    // leader's log's end when it had all of ours
+	dumped   int       // dumps since
+	nextDump time.Time
+	yielded  time.Time
+	deleted  int
+}
+
+func (p *purger) reset() { p.since, p.dumped, p.theirs = time.Time{}, 0, 0 }
+
+// yieldAndPurge does a Standby's tidying.
+func (e *Engine) yieldAndPurge() {
+	p := &e.purge
+	if e.role.is != Standby || !e.leaderSettled() || !e.dump.current {
+		p.since = time.Time{}
+		p.dumped = 0
+		return
+	}
+	if e.log.Live > 0 && !e.now.Before(p.yielded) {
+		p.yielded = e.now.Add(yieldEvery)
+		e.addJob(e.scanEntries(func(r ref) {
+			if e.role.is == Standby && e.leaderSettled() {
+				e.yield(r)
+			}
+		}))
+	}
+	e.purgeConditions()
+}
+
+func (e *Engine) purgeConditions() {
+	p, l := &e.purge, e.peers.leader
+	if l.theyHave < p.last {
+		p.reset()
+		return
+	}
+	if p.theirs == 0 {
+		p.theirs = l.last // what it has adopted of ours stands before this
+	}
+	if p.since.IsZero() {
+		if l.rep.Have < p.theirs {
+			return
+		}
+		p.since, p.dumped, p.nextDump = e.now, 0, e.now
+	}
+	if p.dumped < 2 && !e.now.Before(p.nextDump) && !e.dump.running {
+		p.nextDump = e.now.Add(e.cfg.PurgeTimeout)
+		e.beginDump()
+	}
+}
+
+// purgeDumped counts a dump during which the conditions held.
+func (e *Engine) purgeDumped() {
+	p := &e.purge
+	if !p.since.IsZero() && !e.dump.began.Before(p.since) {
+		p.dumped++
+	}
+	if p.deleted > 0 {
+		e.note(Note{Kind: NotePurged, Count: p.deleted})
+		p.deleted = 0
+	}
+}
+
+// refreshSlack is how much a timeout may differ between two dumps without a packet.
+const refreshSlack = 2
+
+// suspect looks at one entry of a dump: deleted if it is a suspect that no packet has refreshed.
+func (e *Engine) suspect(r ref, f *flow.Flow) {
+	p := &e.purge
+	ent := e.tbl.Entry(r)
+	if e.role.is != Standby || p.since.IsZero() || e.dump.began.Before(p.since) || !e.isSuspect(r) {
+		if ent.Kern&kSuspect != 0 {
+			ent.Kern &^= kSuspect
+			ent.Due = 0
+		}
+		return
+	}
+	expires := e.seconds() + f.Timeout
+	if ent.Kern&kSuspect == 0 || expires > ent.Due+refreshSlack {
+		ent.Kern |= kSuspect
+		ent.Due = max(expires, 1)
+		return
+	}
+	if e.now.Sub(p.since) < e.cfg.PurgeTimeout || ent.Kern&(kFlight|kDirty|kLater) != 0 {
+		return
+	}
+	p.deleted++
+	e.count.activity.Purged++
+	e.endOwn(r, cache.Yielded)
+	ent.Kern |= kEnded
+	e.sendDelete(r)
+}
+
+func (e *Engine) isSuspect(r ref) bool {
+	own, l := e.log.Lives(r), e.leads(r)
+	if e.evict.holds(own) || e.tbl.Entry(r).Kern&kPresent == 0 {
+		return false
+	}
+	if l == nil || !l.Live() {
+		return true
+	}
+	return own != nil && own.Value.Reply != l.Value.Reply
+}

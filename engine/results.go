@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"syscall"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// obstacle marks the tag of an operation on an entry that stood in the way of the tagged one.
+const obstacle = 1 << 63
+
+func (e *Engine) kernelResults(results []flow.Result) {
+	for i := range results {
+		e.kernelResult(&results[i])
+	}
+	e.reportFailures()
+}
+
+func (e *Engine) kernelResult(res *flow.Result) {
+	e.writer.outstanding--
+	r := ref(res.Tag &^ obstacle)
+	ent := e.tbl.Entry(r)
+	again, gone := ent.Kern&kAgain != 0, ent.Kern&kGone != 0
+	ent.Kern &^= kFlight | kAgain | kGone
+	e.stamp(r)
+	if res.Errno != flow.Unanswered {
+		e.writer.unanswered = 0
+	}
+	switch {
+	case res.Errno == flow.Unanswered:
+		again = e.unanswered(r) || again
+	case res.Tag&obstacle != 0:
+		again = true
+	case res.Kind == flow.OpCreate:
+		again = e.created(r, res, gone) || again
+	case res.Kind == flow.OpUpdate:
+		again = e.updated(r, res) || again
+	case res.Kind == flow.OpDelete:
+		e.deleted(r, res)
+		again = true
+	default:
+		e.found(r, res)
+		return
+	}
+	if again {
+		e.dirtyAgain(r)
+	}
+	e.release(r)
+}
+
+// unanswered says whether to try entry r again at once: not if the kernel has stopped answering, so that a
+// takeover ends.
+func (e *Engine) unanswered(r ref) bool {
+	e.count.kernel.Retried++
+	if e.writer.unanswered++; e.writer.unanswered <= maxOutstanding {
+		return true
+	}
+	e.writer.later(e, r)
+	return false
+}
+
+// created takes the answer to a create and says whether the entry needs another look.
+func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
+	ent := e.tbl.Entry(r)
+	switch res.Errno {
+	case 0:
+		e.count.kernel.Created++
+		e.writer.tableCount++
+		e.written(r)
+		if gone {
+			ent.Kern &^= kPresent // destroyed, before or after; the next create tells
+		}
+		return gone
+	case syscall.EEXIST:
+		e.lookUp(r, flow.OpGet)
+		return false
+	case syscall.ENOMEM:
+		e.pauseCreating()
+		e.writer.later(e, r)
+		return false
+	case syscall.ENOENT:
+		return e.withoutMaster(r)
+	case syscall.EOPNOTSUPP:
+		if ent.Kern&kNoHelper == 0 && e.hasHelper(r) {
+			ent.Kern |= kNoHelper
+			return true
+		}
+	}
+	e.fail(r, res.Errno)
+	return false
+}
+
+// withoutMaster decides on a flow whose master is not in the kernel: wait for it if it is known, else do
+// without it (PROTOCOL K5).
+func (e *Engine) withoutMaster(r ref) bool {
+	ent := e.tbl.Entry(r)
+	_, c := e.target(r)
+	if c == nil {
+		return false
+	}
+	x := e.extras.get(c.Value.extra)
+	if x == nil || !x.HasMaster || ent.Kern&kNoMaster != 0 {
+		e.fail(r, syscall.ENOENT)
+		return false
+	}
+	if m := e.tbl.Find(&x.Master); m != 0 && e.tbl.Entry(m).Kern&(kDirty|kFlight|kLater) != 0 {
+		return true
+	}
+	ent.Kern |= kNoMaster
+	return true
+}
+
+func (e *Engine) hasHelper(r ref) bool {
+	_, c := e.target(r)
+	x := (*flow.Extra)(nil)
+	if c != nil {
+		x = e.extras.get(c.Value.extra)
+	}
+	return x != nil && x.Helper[0] != 0
+}
+
+// written notes that entry r is in the kernel as it was last sent.
+func (e *Engine) written(r ref) {
+	ent := e.tbl.Entry(r)
+	ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit|kNoMaster|kNoHelper) | kPresent | kLiberal
+	e.writer.pause = 0
+	if e.role.is != Standby {
+		return
+	}
+	if c := e.leaderLists(r); c != nil {
+		e.setDue(r, e.seconds()+max(c.Value.Timeout, leastTimeout)/2)
+	}
+}
+
+func (e *Engine) updated(r ref, res *flow.Result) bool {
+	ent := e.tbl.Entry(r)
+	switch res.Errno {
+	case 0:
+		e.count.kernel.Updated++
+		e.written(r)
+		return false
+	case syscall.ENOENT:
+		ent.Kern &^= kPresent | kLiberal
+		return true
+	case syscall.EBUSY, syscall.EOPNOTSUPP:
+		if e.role.is == Standby && e.log.Lives(r) == nil {
+			ent.Kern |= kReplace
+			return true
+		}
+		e.writer.later(e, r) // the kernel has gone on meanwhile; its event is on the way
+		return false
+	}
+	e.fail(r, res.Errno)
+	return false
+}
+
+func (e *Engine) deleted(r ref, res *flow.Result) {
+	ent := e.tbl.Entry(r)
+	if res.Errno != 0 && res.Errno != syscall.ENOENT {
+		e.fail(r, res.Errno)
+		return
+	}
+	if res.Errno == 0 {
+		e.count.kernel.Deleted++
+	}
+	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded
+	e.tbl.Drop(r, kernelOwner)
+}
+
+// lookUp asks what stands in the way of entry r.
+func (e *Engine) lookUp(r ref, kind flow.OpKind) {
+	_, c := e.target(r)
+	if c == nil {
+		return
+	}
+	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
+	e.issue(r, kind, &f)
+}
+
+// found takes the answer to lookUp (PROTOCOL K4).
+func (e *Engine) found(r ref, res *flow.Result) {
+	ent := e.tbl.Entry(r)
+	switch {
+	case res.Errno == 0 && res.Flow.Key == ent.Key:
+		e.foundItself(r, &res.Flow)
+	case res.Errno == 0:
+		e.foundObstacle(r, &res.Flow)
+	case res.Errno == syscall.ENOENT && res.Kind == flow.OpGet:
+		e.lookUp(r, flow.OpGetReply)
+	case res.Errno == syscall.ENOENT:
+		e.writer.later(e, r) // it went away meanwhile
+	default:
+		e.fail(r, res.Errno)
+	}
+	e.release(r)
+}
+
+// foundItself: the key is in the kernel already, with the NAT that it should have or another.
+func (e *Engine) foundItself(r ref, f *flow.Flow) {
+	ent := e.tbl.Entry(r)
+	_, c := e.target(r)
+	if c == nil {
+		return
+	}
+	ent.Kern |= kPresent
+	if c.Value.Reply == f.Reply {
+		if e.role.is != Standby {
+			ent.Kern |= kRewrite
+		}
+		e.dirtyAgain(r)
+		return
+	}
+	if e.role.is != Standby && f.Status&flow.SeenReply != 0 {
+		e.fail(r, syscall.EEXIST) // a live flow with another translation: the kernel is right
+		return
+	}
+	ent.Kern |= kReplace
+	e.dirtyAgain(r)
+}
+
+// foundObstacle: another flow has the reply tuple. It goes if nobody can need it, else we do without ours.
+func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
+	o := e.tbl.Find(&f.Key)
+	needed := f.Status&flow.SeenReply != 0
+	if e.role.is == Standby {
+		needed = o != 0 && e.leaderLists(o) != nil
+	}
+	if needed {
+		e.fail(r, syscall.EEXIST)
+		return
+	}
+	if o != 0 {
+		e.endOwn(o, cache.Ended)
+		e.tbl.Entry(o).Kern &^= kPresent | kLiberal
+	}
+	ent := e.tbl.Entry(r)
+	ent.Kern |= kFlight
+	e.writer.outstanding++
+	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
+}
+
+// fail notes that the kernel refused entry r, until something changes. The reason is kept in Due.
+func (e *Engine) fail(r ref, errno syscall.Errno) {
+	ent := e.tbl.Entry(r)
+	ent.Kern &^= kCommit
+	if ent.Kern&kFailed != 0 {
+		return
+	}
+	ent.Kern |= kFailed
+	ent.Due = uint32(errno)
+	e.writer.failures[errno]++
+	e.writer.failing++
+	e.writer.newFailures++
+	e.writer.lastFailure = errno
+}
+
+func (e *Engine) unfail(ent *entry) {
+	if ent.Kern&kFailed == 0 {
+		return
+	}
+	ent.Kern &^= kFailed
+	e.writer.failing--
+	if errno := syscall.Errno(ent.Due); e.writer.failures[errno] > 1 {
+		e.writer.failures[errno]--
+	} else {
+		delete(e.writer.failures, errno)
+	}
+	ent.Due = 0
+}
+
+// reportFailures tells once per burst what the kernel refused.
+func (e *Engine) reportFailures() {
+	if w := &e.writer; w.newFailures > 0 && w.pending() == 0 {
+		e.note(Note{Kind: NoteFailures, Count: w.newFailures, Reason: failureReason(w.lastFailure)})
+		w.newFailures = 0
+	}
+}
+
+// failureReason is what an operator should read for errno.
+func failureReason(errno syscall.Errno) string {
+	switch errno {
+	case syscall.EEXIST:
+		return "another flow has the same reply tuple or another translation"
+	case syscall.ENOMEM:
+		return "the conntrack table is full: raise net.netfilter.nf_conntrack_max"
+	case syscall.EOPNOTSUPP:
+		return "not supported by this kernel: is the helper's module loaded?"
+	case syscall.EINVAL:
+		return "refused as invalid by the kernel"
+	case syscall.EPERM:
+		return "not permitted: CAP_NET_ADMIN is missing"
+	}
+	return errno.Error()
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/vrrp"
+)
+
+// roleState is what this node does, and about its last takeover.
+type roleState struct {
+	is         Role
+	since      time.Time
+	reason     string
+	activation uint64
+	lastLeader *peer
+
+	adopted  int
+	failedAt int
+	opsAt    uint64
+	began    time.Time
+}
+
+func (e *Engine) notice(n vrrp.Notice) {
+	e.count.activity.Notices++
+	e.decided(e.tracker.Notice(e.now, n))
+}
+
+// decided takes what the tracker made of a notice.
+func (e *Engine) decided(d vrrp.Decision) {
+	if d.Disagreement != "" {
+		e.note(Note{Kind: NoteNotice, Text: d.Disagreement})
+	}
+	if !d.Changed {
+		return
+	}
+	reason := fmt.Sprintf("%s by %s", d.State, d.Source)
+	if d.Reason != "" {
+		reason += ": " + d.Reason
+	}
+	if d.State == vrrp.Master {
+		e.takeOver(reason)
+		return
+	}
+	e.stepDown(reason)
+}
+
+func (e *Engine) become(r Role, reason string) {
+	was := e.role.is
+	e.role.is, e.role.since, e.role.reason = r, e.now, reason
+	e.send.beatNow = true
+	e.note(Note{Kind: NoteRole, From: was, To: r, Reason: reason})
+}
+
+func (e *Engine) action(text string, count int) {
+	e.note(Note{Kind: NoteAction, Text: text, Count: count, Duration: e.now.Sub(e.role.began)})
+}
+
+// takeOver begins an activation: adopt what active nodes left, write what the kernel lacks.
+func (e *Engine) takeOver(reason string) {
+	if e.role.is != Standby {
+		e.role.reason = reason
+		return
+	}
+	e.role.lastLeader = e.peers.leader
+	e.role.began, e.role.adopted = e.now, 0
+	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
+	e.role.activation++
+	e.count.activity.Takeovers++
+	e.become(TakingOver, reason)
+	e.recountExternal()
+	e.purge.reset()
+	e.adoptAll()
+	own := e.scanEntries(func(r ref) {
+		if c := e.log.Lives(r); c != nil && e.tbl.Entry(r).Kern&kPresent == 0 && c.Bits&cache.Waiting == 0 {
+			e.dirty(r)
+		}
+	})
+	own.name = jobAdopt
+	e.addJob(own)
+}
+
+// progressTakeover ends the takeover when everything is adopted and every operation answered.
+func (e *Engine) progressTakeover() {
+	if e.role.is != TakingOver || e.hasJob(jobAdopt) || !e.writer.idle() {
+		return
+	}
+	a, r := &e.count.activity, &e.role
+	a.LastTakeover, a.TakeoverDuration = e.now, e.now.Sub(r.began)
+	a.TakeoverAdopted = r.adopted
+	a.TakeoverWritten = int(e.count.kernel.Created + e.count.kernel.Updated - r.opsAt)
+	a.TakeoverFailed = max(e.writer.failing-r.failedAt, 0) + len(e.writer.waiting)
+	e.action("commit", r.adopted)
+	e.action("bulk", e.log.Live)
+	e.become(Active, r.reason)
+}
+
+// stepDown ends an activation at once, wherever it is. What is under way finishes; nothing is undone.
+func (e *Engine) stepDown(reason string) {
+	if e.role.is == Standby {
+		e.role.reason = reason
+		return
+	}
+	e.role.began = e.now
+	e.dropJobs(jobAdopt)
+	e.become(Standby, reason)
+	e.peers.leader, e.peers.settled = nil, false
+	e.recountExternal()
+	e.purge.reset()
+	e.purge.last = e.log.Last
+	e.leaveHeld()
+	e.peers.each(func(p *peer) { p.merging = false })
+	e.action("purge scheduled", e.log.Live)
+}
+
+// readiness is what keepalived's track_file should say (PROTOCOL section 7). There is no time-out: 0 only
+// lowers the priority, and a lone node still becomes MASTER.
+func (e *Engine) readiness() Readiness {
+	r := e.ready()
+	if r != e.count.ready {
+		e.count.ready = r
+		if r != LeaveAsItIs {
+			e.note(Note{Kind: NoteReady, Text: r.String()})
+		}
+	}
+	return r
+}
+
+func (r Readiness) String() string { return [...]string{"unknown", "not ready", "ready"}[r] }
+
+func (e *Engine) ready() Readiness {
+	state, _, _, _ := e.tracker.State()
+	switch {
+	case e.role.is == Active:
+		return Ready
+	case e.role.is == TakingOver:
+		return e.count.ready
+	case state == vrrp.Unknown:
+		return LeaveAsItIs
+	case !e.leaderSettled():
+		return NotReady
+	case e.cfg.Hot && (e.hasJobs() || !e.drained() || e.tooManyFailures()):
+		return NotReady
+	}
+	return Ready
+}
+
+func (e *Engine) hasJobs() bool { return len(e.jobs) > 0 && !e.dump.current }
+
+// drained says that the kernel writer has nothing to catch up with.
+func (e *Engine) drained() bool {
+	return e.writer.pending() < maxOutstanding && len(e.writer.waiting) < maxOutstanding
+}
+
+// tooManyFailures is one flow in a hundred that the kernel refused.
+func (e *Engine) tooManyFailures() bool {
+	l := e.peers.leader
+	return e.writer.failing > 10 && l != nil && e.writer.failing*100 > l.rep.Live
+}
+
+// leave is the last word before the daemon stops.
+func (e *Engine) leave() {
+	e.send.leaving, e.send.beatNow = true, true
+}

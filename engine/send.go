@@ -1,0 +1,302 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/wire"
+)
+
+// sender makes datagrams: live changes within flushEvery, repairs by cursor and credit, heartbeats.
+type sender struct {
+	cluster  uint32
+	counter  uint64
+	sent     uint64 // own log up to here has gone out
+	flushed  time.Time
+	nextBeat time.Time
+	beatNow  bool
+	leaving  bool
+	marks    []beatMark
+
+	bufs   [][]byte
+	used   int
+	body   []byte
+	hb     wire.Heartbeat
+	heard  wire.Heartbeat // decoding
+	record wire.Record    // decoding
+}
+
+type beatMark struct {
+	at      time.Time
+	counter uint64
+}
+
+const (
+	beatEvery  = 100 * time.Millisecond
+	flushEvery = time.Millisecond
+	// liveBudget and repairBudget are the most datagrams of one flush: a burst has to fit into the peer's
+	// socket buffer.
+	liveBudget   = 32
+	repairBudget = 32
+	creditFull   = 64
+	askAgain     = 20 * time.Millisecond
+	askAtMost    = time.Second
+)
+
+// giving is what a peer asked for: a cursor by sequence number, and how many datagrams it will take.
+type giving struct {
+	next, to, credit uint64
+}
+
+// asking is the range that we asked a peer for, one at a time.
+type asking struct {
+	to      uint64
+	arrived int
+	at      time.Time
+	delay   time.Duration
+	have    uint64 // at the last look, to see progress
+	seen    time.Time
+}
+
+// buffer gives memory for one datagram, which lives as long as the output.
+func (s *sender) buffer() []byte {
+	if s.used == len(s.bufs) {
+		s.bufs = append(s.bufs, make([]byte, 0, 2048))
+	}
+	s.used++
+	return s.bufs[s.used-1][:0]
+}
+
+// post puts a datagram into the output, to dest or, if that is nil, to all.
+func (e *Engine) post(typ wire.Type, dest *peer, body ...[]byte) {
+	s := &e.send
+	s.counter++
+	h := wire.Header{Type: typ, Cluster: e.clusterHash(), Sender: e.cfg.Epoch, Counter: s.counter}
+	to := netip.AddrPort{}
+	if dest != nil {
+		h.Dest, to = dest.epoch, dest.addr
+	}
+	b := wire.AppendHeader(s.buffer(), &h)
+	for _, part := range body {
+		b = append(b, part...)
+	}
+	b = wire.Seal(b)
+	s.bufs[s.used-1] = b
+	e.out.Datagrams = append(e.out.Datagrams, Datagram{Payload: b, To: to})
+	e.count.messages.Sent++
+}
+
+// counterAt is a counter that was not used before t.
+func (s *sender) counterAt(t time.Time) uint64 {
+	for _, m := range s.marks {
+		if !m.at.Before(t) {
+			return m.counter
+		}
+	}
+	return s.counter
+}
+
+func (e *Engine) flushAt() time.Time {
+	s := &e.send
+	if s.sent < e.log.Last || e.giving() {
+		return s.flushed.Add(flushEvery)
+	}
+	return time.Time{}
+}
+
+func (e *Engine) giving() bool {
+	for _, p := range e.peers.list {
+		if p != nil && p.give.credit > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// flush sends what is due.
+func (e *Engine) flush() {
+	s := &e.send
+	beat := s.beatNow || !e.now.Before(s.nextBeat)
+	if at := e.flushAt(); beat || !at.IsZero() && !e.now.Before(at) {
+		e.sendLive()
+		e.repair()
+		s.flushed = e.now
+	}
+	if beat {
+		e.beat()
+	}
+}
+
+// sendLive sends the changes since the last time, to all. Without a peer there is nobody to send to: who
+// comes asks.
+func (e *Engine) sendLive() {
+	s := &e.send
+	if !e.peers.anyLive(e.now) {
+		s.sent = e.log.Last
+		return
+	}
+	for n := 0; n < liveBudget && s.sent < e.log.Last; n++ {
+		s.sent = e.sendRange(s.sent, e.log.Last, nil)
+	}
+}
+
+// repair gives peers what they asked for.
+func (e *Engine) repair() {
+	for _, p := range e.peers.list {
+		if p == nil {
+			continue
+		}
+		g := &p.give
+		for n := 0; n < repairBudget && g.credit > 0; n++ {
+			g.next = e.sendRange(g.next, g.to, p)
+			e.count.messages.Repairs++
+			if g.credit--; g.next >= g.to {
+				g.credit = 0
+			}
+		}
+	}
+}
+
+// sendRange sends one DATA that begins after sequence number from and covers at most up to to; it gives how
+// far it got.
+func (e *Engine) sendRange(from, to uint64, dest *peer) uint64 {
+	s := &e.send
+	room := e.cfg.PayloadLimit - wire.Overhead - 20
+	recs := s.body[:0]
+	before, last := from, to
+	for {
+		c := e.log.Next(before)
+		if c == nil || c.Seq > to {
+			break
+		}
+		n := len(recs)
+		recs = wire.AppendRecord(recs, before, c.Seq, c.Born, tombOf(c.Bits), &e.tbl.Entry(c.Entry()).Key, &c.Value.Value, e.extras.get(c.Value.extra))
+		if len(recs) > room {
+			recs, last = recs[:n], before
+			break
+		}
+		before = c.Seq
+	}
+	s.body = recs
+	var prefix [24]byte
+	e.post(wire.Data, dest, wire.AppendDataPrefix(prefix[:0], from, last), recs)
+	return last
+}
+
+func tombOf(b cache.Bits) uint8 {
+	switch {
+	case b&cache.Ended != 0:
+		return wire.TombEnded
+	case b&cache.Yielded != 0:
+		return wire.TombYielded
+	}
+	return 0
+}
+
+// beat sends a heartbeat, which describes the log up to its end; what has not gone out will be asked for if
+// it does not come.
+func (e *Engine) beat() {
+	s := &e.send
+	s.beatNow = false
+	s.nextBeat = e.now.Add(beatEvery)
+	h := &s.hb
+	*h = wire.Heartbeat{
+		Min: wire.Version, Max: wire.Version, Node: e.cfg.Node, Role: uint8(e.role.is), Complete: e.complete(),
+		Hot: e.cfg.Hot, Leaving: s.leaving, Activation: e.role.activation,
+		Last: e.log.Last, Count: uint64(e.log.Live), Digest: e.log.Digest, Known: h.Known[:0],
+	}
+	for _, p := range e.peers.list {
+		if p != nil && len(h.Known) < wire.MaxKnown && e.now.Sub(p.lastHeard) < forgetAfter {
+			h.Known = append(h.Known, wire.Known{Epoch: p.epoch, Have: p.rep.Have, Counter: p.window.top})
+		}
+	}
+	s.body = wire.AppendHeartbeat(s.body[:0], h)
+	e.post(wire.Beat, nil, s.body)
+	if len(s.marks) >= 64 {
+		s.marks = s.marks[:copy(s.marks, s.marks[1:])]
+	}
+	s.marks = append(s.marks, beatMark{e.now, s.counter})
+}
+
+// complete says that the own cache describes this whole kernel table.
+func (e *Engine) complete() bool { return e.dump.current && e.role.is != TakingOver }
+
+// hearWant takes a peer's question. A question from before what we still know of ends is answered by RESTART
+// (PROTOCOL R4), unless the asker began so late that those ends do not concern it.
+func (e *Engine) hearWant(p *peer, body []byte) error {
+	a, err := wire.DecodeAsk(body)
+	if err != nil {
+		return err
+	}
+	e.count.messages.Wants++
+	if max(a.From, a.Base) < e.log.Horizon && (a.From > 0 || a.Base > 0) {
+		e.send.body = wire.AppendRestart(e.send.body[:0], e.log.Last)
+		e.post(wire.Restart, p, e.send.body)
+		return nil
+	}
+	p.give = giving{next: a.From, to: min(a.To, e.log.Last), credit: min(a.Credit, creditFull)}
+	if p.give.next >= p.give.to {
+		p.give.credit = 0
+	}
+	return nil
+}
+
+// answered counts a DATA that came because we asked.
+func (e *Engine) answered(p *peer, directed bool) {
+	if directed {
+		p.ask.arrived++
+	}
+}
+
+// askFor asks for the lowest range that is missing, one at a time (PROTOCOL R3).
+func (e *Engine) askFor(p *peer) {
+	from, to, missing := p.rep.Gap(p.last)
+	a := &p.ask
+	if !missing || !p.live(e.now) || p.over {
+		a.to, a.delay = 0, 0
+		a.have, a.seen = p.rep.Have, e.now
+		return
+	}
+	if from != a.have {
+		a.have, a.seen, a.delay = from, e.now, 0
+	}
+	switch {
+	case a.to == 0 && p.rep.Intervals() == 0 && from > 0 && e.now.Sub(a.seen) < askAgain:
+		return // the tail is on its way
+	case a.to != 0 && a.arrived < creditFull && e.now.Before(a.at):
+		return
+	}
+	if from == 0 && p.rep.Live == p.rep.Stale && p.rep.Intervals() == 0 {
+		p.base = p.last // nothing is held, so no end before this concerns us
+	}
+	if a.to == 0 {
+		e.count.messages.Lost += to - from
+	}
+	progress := a.arrived > 0
+	a.delay = min(max(a.delay*2, askAgain), askAtMost)
+	if progress {
+		a.delay = askAgain
+	}
+	jitter := time.Duration(e.rng.Int63n(int64(a.delay/4) + 1))
+	a.to, a.arrived, a.at = to, 0, e.now.Add(a.delay+jitter)
+	e.send.body = wire.AppendAsk(e.send.body[:0], &wire.Ask{From: from, To: to, Base: p.base, Credit: creditFull})
+	e.post(wire.Want, p, e.send.body)
+}
+
+// wantDeadline is when a question wants another look.
+func (e *Engine) wantDeadline() (d time.Time) {
+	e.peers.each(func(p *peer) {
+		if _, _, missing := p.rep.Gap(p.last); !missing || !p.live(e.now) || p.over {
+			return
+		}
+		at := p.ask.at
+		if p.ask.to == 0 {
+			at = p.ask.seen.Add(askAgain)
+		}
+		if d.IsZero() || at.Before(d) {
+			d = at
+		}
+	})
+	return d
+}

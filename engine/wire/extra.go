@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"ctsync/engine/flow"
+)
+
+// Attribute types. A new one gets the next number; a reader that does not know it skips it.
+const (
+	attrLabels = iota + 1
+	attrHelper
+	attrMaster
+	attrSeqAdj
+	attrSynProxy
+	attrVTag
+)
+
+func appendExtra(b []byte, x *flow.Extra) []byte {
+	var buf [256]byte
+	a := buf[:0]
+	if x.Labels != [16]byte{} {
+		a = append(append(a, attrLabels, 16), x.Labels[:]...)
+	}
+	if n := bytes.IndexByte(x.Helper[:], 0); x.Helper[0] != 0 {
+		if n < 0 {
+			n = len(x.Helper)
+		}
+		a = append(append(a, attrHelper, byte(n)), x.Helper[:n]...)
+	}
+	if x.HasMaster {
+		a = append(a, attrMaster, 0)
+		at := len(a)
+		a = appendMaster(a, &x.Master)
+		a[at-1] = byte(len(a) - at)
+	}
+	if x.HasSeqAdj {
+		a = append(a, attrSeqAdj, 24)
+		for _, s := range x.SeqAdj {
+			a = append32(a, s.Pos, s.Before, s.After)
+		}
+	}
+	if x.HasSynProxy {
+		a = append(a, attrSynProxy, 12)
+		a = append32(a, x.SynProxy.ISN, x.SynProxy.ITS, x.SynProxy.TSOff)
+	}
+	if x.VTag != [2]uint32{} {
+		a = append(a, attrVTag, 8)
+		a = append32(a, x.VTag[0], x.VTag[1])
+	}
+	b = binary.AppendUvarint(b, uint64(len(a)))
+	return append(b, a...)
+}
+
+func append32(b []byte, vs ...uint32) []byte {
+	for _, v := range vs {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+func appendMaster(b []byte, k *flow.Key) []byte {
+	b = append(b, k.L3, k.L4)
+	b = appendAddr(b, k.L3, &k.Src)
+	b = appendAddr(b, k.L3, &k.Dst)
+	b = appendL4(appendL4(b, k.SrcL4), k.DstL4)
+	b = appendL4(b, k.Zone)
+	return append(b, k.ZoneDir)
+}
+
+// extra reads the attributes of a record; unknown ones are skipped.
+func (r *reader) extra(x *flow.Extra) {
+	in := reader{b: r.take(int(min(r.varint(), 1<<16)))}
+	for len(in.b) > 0 && !in.bad {
+		typ := in.varint()
+		a := reader{b: in.take(int(min(in.varint(), 1<<16)))}
+		switch typ {
+		case attrLabels:
+			copy(x.Labels[:], a.take(16))
+		case attrHelper:
+			a.bad = len(a.b) > len(x.Helper)-1
+			copy(x.Helper[:], a.b)
+		case attrMaster:
+			x.HasMaster = true
+			a.master(&x.Master)
+		case attrSeqAdj:
+			x.HasSeqAdj = true
+			for i := range x.SeqAdj {
+				x.SeqAdj[i] = flow.SeqAdj{Pos: a.uint32(), Before: a.uint32(), After: a.uint32()}
+			}
+		case attrSynProxy:
+			x.HasSynProxy = true
+			x.SynProxy = flow.SynProxy{ISN: a.uint32(), ITS: a.uint32(), TSOff: a.uint32()}
+		case attrVTag:
+			x.VTag = [2]uint32{a.uint32(), a.uint32()}
+		}
+		in.bad = in.bad || a.bad
+	}
+	r.bad = r.bad || in.bad
+}
+
+func (r *reader) master(k *flow.Key) {
+	k.L3, k.L4 = r.byte(), r.byte()
+	r.bad = r.bad || k.L3 != flow.IPv4 && k.L3 != flow.IPv6
+	r.addr(k.L3, &k.Src)
+	r.addr(k.L3, &k.Dst)
+	k.SrcL4, k.DstL4 = r.uint16(), r.uint16()
+	k.Zone, k.ZoneDir = r.uint16(), r.byte()
+}

@@ -1,0 +1,332 @@
+package engine
+
+import (
+	"math"
+	"syscall"
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// The kernel writer is level-triggered (PROTOCOL section 6): for a dirty entry the operation is computed from
+// the caches when it is sent, and at most one is under way. A queue of operations would bring back what
+// ended meanwhile.
+
+// Marks of an entry.
+const (
+	kPresent  uint16 = 1 << iota // in our kernel, as far as we know
+	kDirty                       // in the ring
+	kFlight                      // an operation is under way
+	kAgain                       // dirty again meanwhile
+	kGone                        // destroyed meanwhile
+	kLater                       // in the list of those that wait
+	kLiberal                     // the kernel's entry was written by us, window tracking is liberal
+	kRewrite                     // active: to be written once although the kernel leads
+	kReplace                     // to be deleted before it is created
+	kFailed                      // the kernel refused it; waits for a change
+	kNoMaster                    // create it without its master
+	kNoHelper                    // create it without its helper
+	kSuspect                     // Due holds when it would expire, for the purge
+	kCommit                      // the operator asked for it
+	kEnded                       // the leader ended it, it is to go
+)
+
+type writer struct {
+	ring        []ref
+	head        int
+	outstanding int
+	waiting     []held // kLater, in order of time
+	paused      time.Time
+	pause       time.Duration
+	tableCount  int
+	unanswered  int // operations in a row without an answer
+
+	failures    map[syscall.Errno]int // entries with kFailed, by reason
+	failing     int
+	newFailures int
+	lastFailure syscall.Errno
+	pageDue     []uint32 // lowest Due of each page of entries
+	nextDue     time.Time
+}
+
+const (
+	maxOutstanding = 512
+	maxOpsPerStep  = 128
+	retryAfter     = time.Second
+	minPause       = time.Second
+	maxPause       = 30 * time.Second
+	tableHigh      = 95 // per cent of nf_conntrack_max
+	// leastTimeout is the shortest timeout a copy is written with; its end is the leader's to tell.
+	leastTimeout = 10
+	duePage      = 1024
+	neverDue     = math.MaxUint32
+	// refreshSilent is how long copies of a leader that is not heard are kept alive.
+	refreshSilent = 10 * time.Minute
+)
+
+// dirty asks for entry r to be looked at.
+func (e *Engine) dirty(r ref) {
+	ent := e.tbl.Entry(r)
+	e.unfail(ent)
+	ent.Kern &^= kNoMaster | kNoHelper
+	e.dirtyAgain(r)
+}
+
+func (e *Engine) dirtyAgain(r ref) {
+	ent := e.tbl.Entry(r)
+	if ent.Kern&kFlight != 0 {
+		ent.Kern |= kAgain
+		return
+	}
+	if ent.Kern&(kDirty|kLater) != 0 {
+		return
+	}
+	ent.Kern |= kDirty
+	e.writer.ring = append(e.writer.ring, r)
+}
+
+// later asks for entry r to be looked at after a while, and not before creating goes on.
+func (w *writer) later(e *Engine, r ref) {
+	ent := e.tbl.Entry(r)
+	if ent.Kern&(kDirty|kLater) != 0 {
+		return
+	}
+	ent.Kern |= kLater
+	at := e.now.Add(retryAfter)
+	if at.Before(w.paused) {
+		at = w.paused
+	}
+	w.waiting = append(w.waiting, held{r: r, at: at})
+}
+
+func (w *writer) pending() int { return len(w.ring) - w.head }
+
+// idle says that nothing is to be written now.
+func (w *writer) idle() bool { return w.pending() == 0 && w.outstanding == 0 }
+
+func (w *writer) canFill() bool {
+	return w.pending() > 0 && w.outstanding < maxOutstanding
+}
+
+func (w *writer) deadline() time.Time {
+	if len(w.waiting) > 0 {
+		return w.waiting[0].at
+	}
+	return time.Time{}
+}
+
+// goal is what the kernel should have of an entry.
+type goal uint8
+
+const (
+	goalLeave goal = iota
+	goalThere
+	goalAbsent
+)
+
+// target says what the kernel should have of entry r, and which copy says so (PROTOCOL K1).
+func (e *Engine) target(r ref) (goal, *copyOf) {
+	own := e.log.Lives(r)
+	ent := e.tbl.Entry(r)
+	if e.role.is != Standby {
+		switch {
+		case own == nil || e.evict.holds(own):
+			return goalLeave, nil
+		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0:
+			return goalThere, own
+		}
+		return goalLeave, nil
+	}
+	if !e.writes() && ent.Kern&kCommit == 0 {
+		return goalLeave, nil
+	}
+	leader := e.leaderLists(r)
+	switch {
+	case leader == nil && own == nil && ent.Kern&kEnded != 0:
+		return goalAbsent, nil
+	case leader == nil || leader.Bits&cache.Refused != 0:
+		return goalLeave, nil
+	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
+		return goalLeave, nil // a suspect
+	}
+	return goalThere, leader
+}
+
+// writes says that this node keeps the leader's flows in its kernel: hot, and the leader is settled.
+func (e *Engine) writes() bool { return e.cfg.Hot && e.peers.leader != nil && e.peers.settled }
+
+// writeKernel fills the output with operations for dirty entries.
+func (e *Engine) writeKernel() {
+	w := &e.writer
+	for len(w.waiting) > 0 && !w.waiting[0].at.After(e.now) {
+		r := w.waiting[0].r
+		w.waiting = w.waiting[1:]
+		e.tbl.Entry(r).Kern &^= kLater
+		e.dirtyAgain(r)
+	}
+	for w.canFill() && len(e.out.Ops) < maxOpsPerStep {
+		r := w.ring[w.head]
+		w.head++
+		e.tbl.Entry(r).Kern &^= kDirty
+		if !e.operation(r) {
+			e.release(r)
+		}
+	}
+	if w.head == len(w.ring) {
+		w.ring, w.head = w.ring[:0], 0
+	} else if w.head > 4096 && w.head*2 > len(w.ring) {
+		w.ring = w.ring[:copy(w.ring, w.ring[w.head:])]
+		w.head = 0
+	}
+}
+
+// operation sends what entry r needs, if anything.
+func (e *Engine) operation(r ref) bool {
+	ent := e.tbl.Entry(r)
+	if ent.Kern&kFailed != 0 {
+		return false
+	}
+	want, c := e.target(r)
+	present := ent.Kern&kPresent != 0
+	switch {
+	case want == goalThere && !present && e.tableFull():
+		e.writer.later(e, r)
+	case want == goalThere && !present:
+		e.send1(r, flow.OpCreate, c)
+	case want == goalThere && ent.Kern&kReplace != 0:
+		e.sendDelete(r)
+	case want == goalThere:
+		e.send1(r, flow.OpUpdate, c)
+	case want == goalAbsent && present:
+		e.sendDelete(r)
+	default:
+		return false
+	}
+	return true
+}
+
+func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
+	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
+	if x := e.extras.get(c.Value.extra); x != nil {
+		cp := *x
+		if e.tbl.Entry(r).Kern&kNoMaster != 0 {
+			cp.HasMaster = false
+		}
+		if e.tbl.Entry(r).Kern&kNoHelper != 0 {
+			cp.Helper = [16]byte{}
+		}
+		f.Extra = &cp
+	}
+	if t := uint32(e.cfg.CommitTimeout / time.Second); t > 0 {
+		f.Timeout = t
+	}
+	f.Timeout = max(f.Timeout, leastTimeout)
+	if kind == flow.OpUpdate {
+		e.keepStatus(r, &f)
+	}
+	e.issue(r, kind, &f)
+}
+
+// keepStatus adds what the kernel's entry has already: it refuses to clear these bits (EBUSY).
+func (e *Engine) keepStatus(r ref, f *flow.Flow) {
+	const sticky = flow.SeenReply | flow.Assured
+	if c := e.log.Lives(r); c != nil {
+		f.Status |= c.Value.Status & sticky
+	}
+	if c := e.tbl.Of(r, kernelOwner); c != nil {
+		f.Status |= c.Value.Status & sticky
+	}
+}
+
+func (e *Engine) sendDelete(r ref) {
+	e.issue(r, flow.OpDelete, &flow.Flow{Key: e.tbl.Entry(r).Key})
+}
+
+func (e *Engine) issue(r ref, kind flow.OpKind, f *flow.Flow) {
+	ent := e.tbl.Entry(r)
+	ent.Kern = ent.Kern&^(kAgain|kGone) | kFlight
+	e.writer.outstanding++
+	e.out.Ops = append(e.out.Ops, flow.Op{Kind: kind, Tag: uint64(r), Flow: *f})
+}
+
+// tableFull says that creating has to wait: the table is full, or nearly (early_drop would trade copies for
+// copies for ever).
+func (e *Engine) tableFull() bool {
+	w := &e.writer
+	if w.paused.After(e.now) {
+		return true
+	}
+	if w.tableCount*100 <= e.cfg.TableMax*tableHigh {
+		return false
+	}
+	e.pauseCreating()
+	return true
+}
+
+func (e *Engine) pauseCreating() {
+	w := &e.writer
+	if w.paused.After(e.now) {
+		return
+	}
+	if w.pause == 0 {
+		e.note(Note{Kind: NoteTableFull, Count: w.tableCount})
+	}
+	w.pause = min(max(w.pause*2, minPause), maxPause)
+	w.paused = e.now.Add(w.pause)
+}
+
+// setDue says when entry r wants its timeout refreshed, in seconds of the engine.
+func (e *Engine) setDue(r ref, due uint32) {
+	w := &e.writer
+	e.tbl.Entry(r).Due = due
+	p := int(r-1) / duePage
+	for len(w.pageDue) <= p {
+		w.pageDue = append(w.pageDue, neverDue)
+	}
+	w.pageDue[p] = min(w.pageDue[p], due)
+}
+
+// refreshDue makes dirty what has used up half of its timeout at a hot standby: traffic refreshes the
+// original without any event.
+func (e *Engine) refreshDue() {
+	w := &e.writer
+	if e.now.Before(w.nextDue) {
+		return
+	}
+	w.nextDue = e.now.Add(time.Second)
+	if e.role.is != Standby || !e.writes() || e.now.Sub(e.peers.leader.lastHeard) > refreshSilent {
+		return
+	}
+	now := e.seconds()
+	for p, due := range w.pageDue {
+		if due <= now {
+			w.pageDue[p] = e.refreshPage(p, now)
+		}
+	}
+}
+
+func (e *Engine) refreshPage(p int, now uint32) uint32 {
+	lowest := uint32(neverDue)
+	for r := ref(p*duePage + 1); r <= min(ref((p+1)*duePage), e.tbl.Top()); r++ {
+		ent := e.tbl.Entry(r)
+		if ent.Due == 0 || ent.Kern&(kPresent|kSuspect|kFailed) != kPresent || !e.tbl.Used(r) {
+			continue
+		}
+		if ent.Due > now {
+			lowest = min(lowest, ent.Due)
+			continue
+		}
+		ent.Due = 0
+		e.dirty(r)
+	}
+	return lowest
+}
+
+// retryFailed gives entry r another try.
+func (e *Engine) retryFailed(r ref) {
+	if ent := e.tbl.Entry(r); ent.Kern&kFailed != 0 {
+		e.unfail(ent)
+		e.dirty(r)
+	}
+}
