@@ -217,14 +217,15 @@ func TestEventsOfOneNamespace(t *testing.T) {
 	newNetns(t)
 	nft(t, natTables)
 	here := openEvents(t, EventsConfig{})
-	there := make(chan bool)
-	go func() {
-		defer close(there)
-		newNetns(t)
-		nft(t, natTables)
-		mustDo(t, openWriter(t), numberedOps(flow.OpCreate, 0, 50))
-	}()
-	<-there
+	newHost(t, "there").do(t, func() error {
+		w, err := OpenWriter()
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		mustDo(t, w, numberedOps(flow.OpCreate, 0, 50))
+		return nil
+	})
 	if events, lost := drain(t, here); len(events) != 0 || lost {
 		t.Errorf("%d foreign events", len(events))
 	}

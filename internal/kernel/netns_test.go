@@ -27,16 +27,65 @@ func newNetns(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		defer unix.Close(home)
 		if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
 			t.Errorf("back to the first network namespace: %v", err)
 			return // the locked thread ends with the goroutine
 		}
-		unix.Close(home)
 		runtime.UnlockOSThread()
 	})
 	if err := SetEvents(1); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// host is a machine beside the test's own: a named network namespace.
+type host struct{ name string }
+
+func newHost(t testing.TB, name string) host {
+	t.Helper()
+	h := host{fmt.Sprintf("ctsync-k%d-%s", os.Getpid(), name)}
+	run(t, "ip", "netns", "add", h.name)
+	t.Cleanup(func() { run(t, "ip", "netns", "del", h.name) })
+	h.ip(t, "link set lo up")
+	return h
+}
+
+// ip runs ip(8) there.
+func (h host) ip(t testing.TB, args string) {
+	t.Helper()
+	run(t, "ip", append([]string{"-n", h.name}, strings.Fields(args)...)...)
+}
+
+// do runs f on a thread that is there, and waits for it. Sockets that f opens stay there.
+func (h host) do(t testing.TB, f func() error) {
+	t.Helper()
+	ended := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		ended <- h.enter(f)
+	}()
+	if err := <-ended; err != nil {
+		t.Fatalf("%s: %v", h.name, err)
+	}
+}
+
+func (h host) enter(f func() error) error {
+	fd, err := unix.Open("/run/netns/"+h.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	return f()
+}
+
+// ip runs ip(8) in the test's network namespace.
+func ip(t testing.TB, args string) {
+	t.Helper()
+	run(t, "ip", strings.Fields(args)...)
 }
 
 // run runs a command in the test's network namespace: its thread makes the child.
@@ -71,6 +120,3 @@ const labelTable = `
 table inet l {
 	chain c { type filter hook forward priority 1; ct label 1 accept; }
 }`
-
-// uniqueName is a name for what outlives its maker if it crashes.
-func uniqueName(s string) string { return fmt.Sprintf("ctsync-k%d-%s", os.Getpid(), s) }
