@@ -47,7 +47,7 @@ func (none) Synced() bool        { return true }
 func (none) Statistics() string  { return "" }
 func (none) Milestone(Line) Step { return NoStep }
 
-// WaitSynced waits until r, as standby, knows its peer's connections.
-func (l *Lab) WaitSynced(r *Router, limit time.Duration) error {
+// WaitSynced waits until the router, as standby, knows its peer's connections.
+func (r *Router) WaitSynced(limit time.Duration) error {
 	return waitFor(r.Name+" to be in sync", limit, r.Daemon.Synced)
 }

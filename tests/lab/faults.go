@@ -9,10 +9,10 @@ import (
 // settleLimit bounds the wait for the router that should be master after a fault.
 const settleLimit = 10 * time.Second
 
-// PowerCut takes a router away in one step: everything that runs on it is killed and all of its cables lose
-// their light. Nothing on it had a chance to say or tidy up anything.
+// PowerCut takes a router away in one step: all of its cables lose their light and everything that runs on it
+// is killed. The cables go first: a keepalived whose parent is killed says goodbye if it still can.
 func (l *Lab) PowerCut(r *Router) error {
-	return errors.Join(r.kill9(), l.cables(r, false))
+	return errors.Join(l.cables(r, false), r.kill9())
 }
 
 // PowerOn starts a router whose power was cut, with an empty table and without the addresses it held: the

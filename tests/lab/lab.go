@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -44,6 +45,7 @@ type Lab struct {
 	folder  string // files of its processes
 	guard   io.Closer
 	gone    chan struct{} // closed when the guard has removed everything
+	closing sync.Once
 }
 
 // Router is one firewall of the pair.
@@ -148,8 +150,11 @@ func (l *Lab) startGuard() error {
 	return nil
 }
 
-// Close removes the lab: every process in it, its namespaces, its files.
-func (l *Lab) Close() {
+// Close removes the lab: every process in it, its namespaces, its files. It may be called more than once, and
+// while another goroutine is inside a verb, which then fails.
+func (l *Lab) Close() { l.closing.Do(l.close) }
+
+func (l *Lab) close() {
 	if l.guard == nil {
 		os.RemoveAll(l.folder)
 		return
@@ -159,7 +164,6 @@ func (l *Lab) Close() {
 	for _, n := range l.namespaces() {
 		n.close()
 	}
-	l.guard = nil
 }
 
 // namespaces are those that are open.
@@ -212,7 +216,7 @@ func (l *Lab) Start() error {
 	if err := l.WaitMaster(l.R1, 10*time.Second); err != nil {
 		return err
 	}
-	return l.WaitSynced(l.R2, 10*time.Second)
+	return l.R2.WaitSynced(10 * time.Second)
 }
 
 // TB is the part of *testing.T that Run needs.

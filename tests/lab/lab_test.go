@@ -35,7 +35,7 @@ func try(t *testing.T, l *lab.Lab, p lab.Plan, faults ...lab.Fault) []lab.Result
 		if f.Taker != l.R1 {
 			continue
 		}
-		if err := l.WaitSynced(f.Taker.Peer, 10*time.Second); err != nil {
+		if err := f.Taker.Peer.WaitSynced(10 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}

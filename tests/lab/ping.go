@@ -11,8 +11,6 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-const pingPause = 100 * time.Millisecond
-
 // pinger is the raw socket of all ICMP echo conversations. Safe for concurrent use.
 type pinger struct {
 	conn *net.IPConn
@@ -56,9 +54,13 @@ func (p *pinger) add(c *Conversation) error {
 	return nil
 }
 
+func (p *pinger) forget(c *Conversation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.talking, c.id)
+}
+
 func (p *pinger) ask(c *Conversation, stop chan struct{}) {
-	ticker := time.NewTicker(pingPause)
-	defer ticker.Stop()
 	for number := uint64(1); ; number++ {
 		request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{
 			ID: int(c.id & 0xffff), Seq: int(number & 0xffff), Data: message(c.id, number),
@@ -75,7 +77,7 @@ func (p *pinger) ask(c *Conversation, stop chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-ticker.C:
+		case <-time.After(udpPause()):
 		}
 	}
 }

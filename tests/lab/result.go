@@ -83,7 +83,7 @@ const dwell = 1500 * time.Millisecond
 const silence = 6 * time.Second
 
 // Try does the fault under the traffic, waits until the router that should take over is master, and judges
-// every conversation. What was lost is replaced, so that each fault meets the same traffic.
+// every conversation. Then it renews the traffic for the next fault.
 func (t *Traffic) Try(f Fault) (Result, error) {
 	watch, err := f.Taker.watchAddresses()
 	if err != nil {
@@ -102,14 +102,14 @@ func (t *Traffic) Try(f Fault) (Result, error) {
 	r := Judge(f.Name, t.Check(silence))
 	r.Gap = t.Gap()
 	r.Timeline = f.Taker.timeline(began, watch, t.probe.firstOf(f.Taker))
-	return r, t.Repair()
+	return r, t.Renew()
 }
 
 // Table lays the results out, one line each.
 func Table(results []Result) string {
 	var b strings.Builder
-	const row = "  %-30s %9s %6s %7s %6s %12s %12s %12s\n"
-	fmt.Fprintf(&b, row, "fault", "survived", "reset", "silent", "moved", "TCP stall", "UDP stall", "forwarding")
+	const row = "  %-30s %9s %6s %7s %6s %12s %12s %14s\n"
+	fmt.Fprintf(&b, row, "fault", "survived", "reset", "silent", "moved", "TCP stall", "UDP stall", "no forwarding")
 	for _, r := range results {
 		count := func(o Outcome) string { return fmt.Sprint(r.Count(o)) }
 		fmt.Fprintf(&b, row, r.Fault, fmt.Sprintf("%d/%d", r.Count(Survived), len(r.Verdicts)),

@@ -82,7 +82,7 @@ func (t *Timeline) After(what string) (time.Duration, bool) {
 func (t *Timeline) String() string {
 	var b strings.Builder
 	for _, p := range t.Points {
-		fmt.Fprintf(&b, "    %9s  %s\n", milliseconds(p.At.Sub(t.Fault)), p.What)
+		fmt.Fprintf(&b, "%9s  %s\n", milliseconds(p.At.Sub(t.Fault)), p.What)
 	}
 	return b.String()
 }

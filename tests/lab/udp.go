@@ -2,12 +2,14 @@ package lab
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
 )
 
-const udpPause = 100 * time.Millisecond
+// udpPause before a request: 100 ms on average, each time another, so that conversations do not keep step.
+func udpPause() time.Duration { return 75*time.Millisecond + rand.N(50*time.Millisecond) }
 
 // dialUDP opens a request and answer conversation. Single datagrams may be lost while a router changes; what
 // counts is that answers come again, through the same translation.
@@ -23,7 +25,7 @@ func dialUDP(client *Namespace, c *Conversation) error {
 			if _, err := conn.Write(message(c.id, number)); errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(udpPause)
+			time.Sleep(udpPause())
 		}
 	}()
 	go func() {

@@ -1,0 +1,41 @@
+# make build   build/ctsync
+# make demo    two firewalls in network namespaces, and what a failover does to live connections
+# make test    everything, the live tests included (root, or sudo)
+# make lint    gofmt, vet, staticcheck
+# make clean
+
+version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+sources := $(shell git ls-files --cached --others --exclude-standard '*.go' 2>/dev/null)
+root    := $(shell test "$$(id -u)" = 0 || echo sudo -E)
+as_root := $(if $(root),-exec '$(root)')
+flags   ?=
+demo    ?=
+
+export CGO_ENABLED := 0
+
+.PHONY: build demo test lint clean
+.DELETE_ON_ERROR:
+
+build:
+	go build -trimpath -ldflags '-X main.version=$(version)' -o build/ctsync ./cmd/ctsync
+
+# demo='-daemon conntrackd' and the like: see build/demo -help.
+demo: build
+	tests/install.sh
+	go build -o build/demo ./tests/demo
+	$(root) build/demo -program build/ctsync $(demo)
+
+# The live tests measure time, so one package at a time, after the rest.
+test: build
+	tests/install.sh
+	go vet ./...
+	go test $(as_root) -timeout 5m $(flags) $$(go list ./... | grep -v '^ctsync/tests/')
+	go test $(as_root) -timeout 8m -p 1 $(flags) ./tests/...
+
+lint:
+	@unformatted=$$(gofmt -l $(sources)); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+clean:
+	rm -rf build
