@@ -75,7 +75,7 @@ func checkRuleset(needs Needs) []Finding {
 	var found []Finding
 	if !r.Tracks && !r.Unknown && !tracked() {
 		found = append(found, Finding{NotTracking, "connection tracking is not active in this network namespace",
-			"add a rule that needs it, such as: nft add rule inet filter forward ct state established,related accept"})
+			"add the rule that needs it, such as: nft add rule inet filter forward ct state established,related accept"})
 	}
 	for _, family := range []uint8{flow.IPv4, flow.IPv6} {
 		if needs.Translated[family] && !r.NAT[family] {
@@ -97,7 +97,7 @@ func noNATHooks(family uint8) Finding {
 		name, table = "IPv6", "ip6"
 	}
 	return Finding{NoNATHooks, fmt.Sprintf("%s flows have NAT, but no NAT chain is here, so their packets would leave untranslated", name),
-		fmt.Sprintf("load the same NAT rules as on the other node, or an empty chain: nft 'table %s nat { chain post { type nat hook postrouting priority srcnat; } }'", table)}
+		fmt.Sprintf("load the same NAT rules as on the other node, or an empty chain: nft 'add table %[1]s nat; add chain %[1]s nat post { type nat hook postrouting priority 100; }'", table)}
 }
 
 func checkBuffer(size int) []Finding {
@@ -110,6 +110,10 @@ func checkBuffer(size int) []Finding {
 	if err != nil {
 		return notReadable(err)
 	}
+	return checkBufferOf(granted, size, forced)
+}
+
+func checkBufferOf(granted, size int, forced bool) []Finding {
 	if size == 0 || forced || granted >= size {
 		return nil
 	}
