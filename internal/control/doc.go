@@ -34,6 +34,7 @@ const (
 type Request struct {
 	Verb   []string `json:"verb"`   // the words as typed
 	Output string   `json:"output"` // "text" or "json"; empty is text
+	PID    int      `json:"-"`      // the client's process, as the server sees it; 0 unknown
 }
 
 // ParseRequest reads one line. Unknown fields are refused, so that a newer client learns that this daemon does

@@ -61,13 +61,18 @@ func living(path string, pid int) error {
 	return fmt.Errorf("control: %s serves %s already: stop it, or choose another path with --control", who, path)
 }
 
-// owner is the process that listens at path, 0 if nobody does (SO_PEERCRED).
+// owner is the process that listens at path, 0 if nobody does.
 func owner(path string) int {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		return 0
 	}
 	defer conn.Close()
+	return peerOf(conn)
+}
+
+// peerOf is the process at the other end of conn, 0 if that is not known (SO_PEERCRED).
+func peerOf(conn net.Conn) int {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return 0

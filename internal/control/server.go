@@ -92,6 +92,7 @@ func (s *Server) answer(ctx context.Context, conn net.Conn, handle Handler) {
 		s.refuse(out, err)
 		return
 	}
+	r.PID = peerOf(conn)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })

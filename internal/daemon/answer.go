@@ -1,0 +1,294 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/flow"
+	"ctsync/internal/config"
+	"ctsync/internal/control"
+	"ctsync/internal/show"
+	"ctsync/notify"
+	"ctsync/vrrp"
+)
+
+// Exit codes of commands, besides those of `status`.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// verb is one command: its words, and what does it.
+type verb struct {
+	words string
+	do    func(d *Daemon, c *call) int
+}
+
+// call is one request being answered.
+type call struct {
+	ctx            context.Context
+	rest           []string // words after the verb's
+	json           bool
+	stdout, stderr io.Writer
+	pid            int // of the client
+}
+
+// verbs in the order in which they are listed. A longer one stands before its beginning.
+var verbs = []verb{
+	{"show conntrack-sync statistics", (*Daemon).showStatistics},
+	{"show conntrack-sync status", (*Daemon).showSyncStatus},
+	{"show conntrack-sync cache internal", (*Daemon).showInternal},
+	{"show conntrack-sync cache external", (*Daemon).showExternal},
+	{"reset conntrack-sync internal-cache", engineVerb("flows read again", engine.VerbFlushInternal, engine.VerbResync)},
+	{"reset conntrack-sync external-cache", engineVerb("flows asked for again", engine.VerbFlushExternal)},
+	{"reset conntrack-sync statistics", engineVerb("", engine.VerbResetStatistics)},
+	{"restart conntrack-sync", engineVerb("flows sent again", engine.VerbResync, engine.VerbRequestResync, engine.VerbBulk)},
+	{"commit", engineVerb("flows committed", engine.VerbCommit)},
+	{"flush internal", engineVerb("flows forgotten", engine.VerbFlushInternal)},
+	{"flush external", engineVerb("flows forgotten", engine.VerbFlushExternal)},
+	{"flush", engineVerb("flows forgotten", engine.VerbFlushInternal, engine.VerbFlushExternal)},
+	{"resync", engineVerb("differences", engine.VerbResync)},
+	{"bulk", engineVerb("flows offered", engine.VerbBulk)},
+	{"request-resync", engineVerb("peers asked", engine.VerbRequestResync)},
+	{"notify", (*Daemon).notify},
+	{"cluster start", clusterVerb(vrrp.Master)},
+	{"cluster stop", clusterVerb(vrrp.Backup)},
+	{"cluster status", (*Daemon).clusterStatus},
+	{"promote", operatorVerb(vrrp.Master)},
+	{"demote", operatorVerb(vrrp.Backup)},
+	{"wait-synced", (*Daemon).waitSynced},
+	{"status", (*Daemon).showStatus},
+}
+
+// answer does one request of the control socket.
+func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr io.Writer) int {
+	asked := strings.Join(r.Verb, " ")
+	for _, v := range verbs {
+		if asked != v.words && !strings.HasPrefix(asked, v.words+" ") {
+			continue
+		}
+		n := strings.Count(v.words, " ") + 1
+		return v.do(d, &call{ctx: ctx, rest: r.Verb[n:], json: r.Output == "json", stdout: stdout, stderr: stderr, pid: r.PID})
+	}
+	var known []string
+	for _, v := range verbs {
+		known = append(known, v.words)
+	}
+	fmt.Fprintf(stderr, "ctsync: %q is not a request; allowed: %s\n", asked, strings.Join(known, ", "))
+	return exitUsage
+}
+
+func (c *call) failed(format string, args ...any) int {
+	fmt.Fprintf(c.stderr, "ctsync: "+format+"\n", args...)
+	return exitFailed
+}
+
+// printed is the exit code after printing.
+func (c *call) printed(err error) int {
+	if err != nil {
+		return c.failed("%v", err)
+	}
+	return exitOK
+}
+
+func (d *Daemon) showLinks() []show.Link {
+	var out []show.Link
+	for _, l := range d.links.Stats() {
+		out = append(out, show.Link(l))
+	}
+	return out
+}
+
+func (d *Daemon) setup() show.Setup {
+	s := show.Setup{Mechanism: "vrrp", Group: d.cfg.Failover.Group, Expect: d.cfg.ExpectSync}
+	if d.cfg.Failover.Mechanism == config.Cluster {
+		s.Mechanism = "cluster"
+	}
+	for _, l := range d.cfg.Links {
+		s.Interfaces = append(s.Interfaces, l.Interface)
+	}
+	return s
+}
+
+func (d *Daemon) showStatistics(c *call) int {
+	if c.json {
+		return c.printed(show.StatisticsJSON(c.stdout, d.loop.status(), d.showLinks()))
+	}
+	return c.printed(show.Statistics(c.stdout, d.loop.status(), d.showLinks()))
+}
+
+func (d *Daemon) showSyncStatus(c *call) int {
+	set := d.setup()
+	if c.json {
+		return c.printed(show.StatusJSON(c.stdout, &set, d.loop.status(), d.showLinks()))
+	}
+	return c.printed(show.SyncStatus(c.stdout, set, d.loop.status()))
+}
+
+// showStatus exits with the verdict.
+func (d *Daemon) showStatus(c *call) int {
+	st := d.loop.status()
+	print := show.Status
+	if c.json {
+		print = func(w io.Writer, st engine.Status, links []show.Link) error {
+			return show.StatusJSON(w, nil, st, links)
+		}
+	}
+	if code := c.printed(print(c.stdout, st, d.showLinks())); code != exitOK {
+		return code
+	}
+	return int(st.Verdict)
+}
+
+func (d *Daemon) showInternal(c *call) int {
+	return d.showCache(c, d.loop.engine.Internal)
+}
+
+func (d *Daemon) showExternal(c *call) int {
+	return d.showCache(c, d.loop.engine.External)
+}
+
+func (d *Daemon) showCache(c *call, page func(uint32, []flow.Flow) (int, uint32)) int {
+	if len(c.rest) > 0 && c.rest[0] != "main" {
+		return c.failed("%s: expectations are not replicated in this version; main is allowed", c.rest[0])
+	}
+	l := show.Cache(c.stdout, "", c.json)
+	if err := d.loop.list(page, func(flows []flow.Flow) error {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		return l.Rows(flows)
+	}); err != nil {
+		return c.failed("%v", err)
+	}
+	return c.printed(l.Close())
+}
+
+// engineVerb runs verbs of the engine one after another, and says what the last one did.
+func engineVerb(what string, vs ...engine.Verb) func(*Daemon, *call) int {
+	return func(d *Daemon, c *call) int {
+		var r engine.Reply
+		for _, v := range vs {
+			var err error
+			if r, err = d.loop.command(c.ctx, v); err != nil {
+				return c.failed("%v", err)
+			}
+			if r.Err != "" {
+				break
+			}
+		}
+		if what != "" {
+			fmt.Fprintf(c.stdout, "%d %s in %s\n", r.Done, what, r.Duration.Round(time.Microsecond))
+		}
+		for _, reason := range sorted(r.Failed) {
+			fmt.Fprintf(c.stderr, "ctsync: %d failed: %s\n", r.Failed[reason], reason)
+		}
+		if r.Err != "" {
+			return c.failed("%s", r.Err)
+		}
+		return exitOK
+	}
+}
+
+func sorted(m map[string]int) (keys []string) {
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// notify delivers what a notify script was called with.
+func (d *Daemon) notify(c *call) int {
+	if d.cfg.Failover.Mechanism != config.VRRP {
+		return c.failed("failover-mechanism is %s: keepalived is not listened to", d.cfg.Failover)
+	}
+	n, err := notify.ParseScript(c.rest)
+	if err != nil {
+		return c.failed("%v", err)
+	}
+	if at, err := notify.StartOf(c.pid); err == nil {
+		n.At = at
+	}
+	d.loop.step(&engine.Notice{Notice: n})
+	return exitOK
+}
+
+func clusterVerb(s vrrp.State) func(*Daemon, *call) int {
+	return func(d *Daemon, c *call) int {
+		if code := d.ownGroup(c); code != exitOK {
+			return code
+		}
+		d.order(vrrp.SourceCluster, s)
+		return d.awaitRole(c, s)
+	}
+}
+
+// ownGroup checks that a cluster manager means this daemon's group.
+func (d *Daemon) ownGroup(c *call) int {
+	if d.cfg.Failover.Mechanism != config.Cluster {
+		return c.failed("failover-mechanism is %s: set `failover-mechanism cluster group GROUP` for a cluster manager", d.cfg.Failover)
+	}
+	if len(c.rest) != 1 || c.rest[0] != d.cfg.Failover.Group {
+		return c.failed("cluster group %q is configured, not %q", d.cfg.Failover.Group, strings.Join(c.rest, " "))
+	}
+	return exitOK
+}
+
+func (d *Daemon) order(source vrrp.Source, s vrrp.State) {
+	d.loop.step(&engine.Notice{Notice: vrrp.Notice{Source: source, Kind: vrrp.Group, Name: d.cfg.Failover.Group, State: s}})
+}
+
+// awaitRole waits until an order is carried out: a cluster manager goes on when its agent returns.
+func (d *Daemon) awaitRole(c *call, s vrrp.State) int {
+	want := engine.Standby
+	if s == vrrp.Master {
+		want = engine.Active
+	}
+	for d.loop.status().Role != want {
+		select {
+		case <-c.ctx.Done():
+			return exitFailed
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return exitOK
+}
+
+// clusterStatus exits as an OCF monitor does: 8 running as master, 0 running as slave.
+func (d *Daemon) clusterStatus(c *call) int {
+	if code := d.ownGroup(c); code != exitOK {
+		return code
+	}
+	if d.loop.status().Role == engine.Standby {
+		fmt.Fprintln(c.stdout, "SECONDARY")
+		return 0
+	}
+	fmt.Fprintln(c.stdout, "PRIMARY")
+	return 8
+}
+
+func operatorVerb(s vrrp.State) func(*Daemon, *call) int {
+	return func(d *Daemon, c *call) int {
+		d.order(vrrp.SourceOperator, s)
+		return d.awaitRole(c, s)
+	}
+}
+
+// waitSynced returns when this node is ready: for keepalived's startup_script.
+func (d *Daemon) waitSynced(c *call) int {
+	for d.loop.status().Verdict != engine.InSync {
+		select {
+		case <-c.ctx.Done():
+			return exitFailed
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return exitOK
+}

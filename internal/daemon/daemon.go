@@ -1,0 +1,251 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/internal/config"
+	"ctsync/internal/control"
+	"ctsync/internal/kernel"
+	"ctsync/internal/peer"
+)
+
+// Daemon is a running ctsync. Run owns it.
+type Daemon struct {
+	path string // of the configuration
+
+	mu  sync.Mutex // guards the parts of cfg that a reload changes
+	cfg config.Config
+
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+
+	loop    *loop
+	kernel  *kernelEdge
+	links   *peer.Transport
+	drivers *drivers
+	ready   *readyFile
+	control *control.Server
+}
+
+// Run is the daemon: it returns when ctx ends, or with the reason why it cannot go on. configPath is the
+// configuration, controlPath the control socket if it is not the configured one.
+func Run(ctx context.Context, configPath, controlPath string) error {
+	level := &slog.LevelVar{}
+	log := newLog(level)
+	cfg, err := load(configPath)
+	if err != nil {
+		return err
+	}
+	if controlPath != "" {
+		cfg.Control = controlPath
+	}
+	level.Set(cfg.LogLevel)
+	for _, w := range cfg.Warnings() {
+		log.Warn("configuration", "warning", w)
+	}
+	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level, started: time.Now()}
+	if err := d.open(); err != nil {
+		return err
+	}
+	return d.serve(ctx)
+}
+
+func newLog(level *slog.LevelVar) *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// load reads the configuration; its faults are one error of many lines.
+func load(path string) (config.Config, error) {
+	cfg, faults, err := config.Load(path)
+	if err != nil {
+		return cfg, err
+	}
+	var all []error
+	for _, f := range faults {
+		all = append(all, f)
+	}
+	return cfg, errors.Join(all...)
+}
+
+// open opens the edges in the order in which one may be refused: the control socket first, so that a second
+// daemon touches nothing.
+func (d *Daemon) open() (err error) {
+	if err := refuseRival(&d.cfg); err != nil {
+		return err
+	}
+	if d.control, err = control.Listen(d.cfg.Control, d.cfg.ControlGroup); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			d.control.Close()
+		}
+	}()
+	if d.drivers, err = openDrivers(&d.cfg, d.log); err != nil {
+		return err
+	}
+	if d.kernel, err = openKernel(d.cfg.EventQueue, d.log); err != nil {
+		return err
+	}
+	if d.links, err = peer.Open(d.linkConfig()); err != nil {
+		return err
+	}
+	d.ready = newReadyFile(d.cfg.TrackFile, d.log)
+	eng, err := d.newEngine()
+	if err != nil {
+		return err
+	}
+	d.loop = newLoop(eng)
+	d.loop.out = outlets{
+		operate: d.kernel.operate,
+		dump:    func(id uint64) { go d.kernel.dump(d.loop, id) },
+		post: func(out []engine.Datagram) {
+			for i := range out {
+				d.links.Send(out[i].Payload, out[i].To)
+			}
+		},
+		ready: d.ready.put,
+		note:  journal{d.log}.note,
+	}
+	return nil
+}
+
+func (d *Daemon) linkConfig() peer.Config {
+	c := peer.Config{
+		Group: d.cfg.MulticastGroup, Listen: d.cfg.ListenAddress,
+		SendBuffer: d.cfg.SyncQueue, ReceiveBuffer: d.cfg.SyncQueue,
+		Log: func(format string, args ...any) { d.log.Info(fmt.Sprintf(format, args...)) },
+	}
+	for _, l := range d.cfg.Links {
+		if len(l.Peers) == 0 {
+			c.Links = append(c.Links, peer.Link{Interface: l.Interface, Port: l.Port})
+		}
+		for _, p := range l.Peers {
+			c.Links = append(c.Links, peer.Link{Interface: l.Interface, Peer: p, Port: l.Port})
+		}
+	}
+	return c
+}
+
+func (d *Daemon) newEngine() (*engine.Engine, error) {
+	var random [32]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
+	max, _, err := tableMax()
+	if err != nil {
+		return nil, err
+	}
+	cfg := engine.Config{
+		Node: d.cfg.NodeName, Epoch: wire.Epoch(random[:16]), Cluster: d.cfg.ClusterID,
+		Group: d.cfg.Failover.Group, Members: members(&d.cfg, d.log), Hot: d.cfg.Standby == config.Hot,
+		PurgeTimeout: d.cfg.PurgeTimeout, CommitTimeout: d.cfg.CommitTimeout,
+		PayloadLimit: d.links.PayloadLimit(), TableMax: max,
+		Seed: binary.LittleEndian.Uint64(random[16:]), Filter: d.filter(&d.cfg),
+	}
+	return engine.New(cfg, mathrand.New(mathrand.NewSource(int64(binary.LittleEndian.Uint64(random[24:]))))), nil
+}
+
+// neverReplicated are flows that are of this node or this link by their nature.
+var neverReplicated = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("224.0.0.0/24"), // local network control, VRRP among it (RFC 5771)
+	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff02::/16"),
+}
+
+// filter is what the configuration and the sync links leave to be replicated. Own addresses are added by the
+// engine as they come and go.
+func (d *Daemon) filter(cfg *config.Config) flow.Filter {
+	f := flow.Filter{Ignore: append(append([]netip.Prefix(nil), neverReplicated...), cfg.IgnoreAddress...)}
+	for _, a := range d.links.Addresses() {
+		f.Ignore = append(f.Ignore, netip.PrefixFrom(a, a.BitLen()))
+	}
+	for _, p := range cfg.AcceptProtocol {
+		f.Some = true
+		f.Protocols[p] = true
+	}
+	return f
+}
+
+// serve runs every part until ctx ends or one cannot go on.
+func (d *Daemon) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	start := func(part func(context.Context) error) {
+		parts.Go(func() {
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	d.first()
+	parts.Go(d.ready.run)
+	parts.Go(func() { d.kernel.writeOps(d.loop) })
+	start(func(ctx context.Context) error { d.loop.run(ctx); return nil })
+	start(func(ctx context.Context) error { return d.kernel.readEvents(ctx, d.loop) })
+	start(func(ctx context.Context) error { limits(ctx, d.loop); return nil })
+	start(func(ctx context.Context) error { return d.links.Run(ctx, d.hear) })
+	start(func(ctx context.Context) error {
+		return peer.WatchAddresses(ctx, func(a []netip.Addr) { d.loop.step(&engine.Addresses{Addrs: a}) })
+	})
+	d.drivers.run(ctx, d.loop, start)
+	start(func(ctx context.Context) error { return d.watchConfig(ctx) })
+	start(func(ctx context.Context) error { return d.control.Serve(ctx, d.answer) })
+	start(d.supervise)
+	d.log.Info("started", "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
+	d.log.Warn("the sync link is not authenticated: keep it on a network of its own")
+	<-ctx.Done()
+	d.stop()
+	parts.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// first tells the engine what it must know before anything else, and the operator what is wrong with the
+// host.
+func (d *Daemon) first() {
+	needs := kernel.Needs{ReceiveBuffer: d.cfg.EventQueue}
+	for _, f := range kernel.Check(needs) {
+		d.log.Warn(f.Text, "remedy", f.Remedy)
+	}
+}
+
+func (d *Daemon) hear(in []peer.Datagram) {
+	batch := make([]engine.Datagram, len(in))
+	for i := range in {
+		batch[i] = engine.Datagram{Payload: in[i].Payload, From: in[i].Addr}
+	}
+	d.loop.step(&engine.Datagrams{Datagrams: batch})
+}
+
+// stop says goodbye to the peers. The readiness stays 100 if this node forwards: its addresses stay with it.
+func (d *Daemon) stop() {
+	d.log.Info("stopping")
+	notifyStopping()
+	d.loop.step(&engine.Shutdown{})
+	if d.loop.status().Role != engine.Active {
+		d.ready.put(engine.NotReady)
+	}
+	d.kernel.close()
+	d.loop.mu.Lock()
+	d.loop.out.ready = func(engine.Readiness) {}
+	d.loop.mu.Unlock()
+	close(d.ready.next)
+}

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"ctsync/engine"
+	"ctsync/internal/config"
+	"ctsync/notify"
+	"ctsync/vrrp"
+)
+
+// drivers are the channels by which keepalived is heard. Each can drive alone.
+type drivers struct {
+	fifo     *notify.FIFO
+	dbus     *notify.DBus
+	liveness *notify.Liveness
+}
+
+// openDrivers opens what the configuration names. With a cluster manager nothing is listened to but
+// `ctsync cluster`.
+func openDrivers(cfg *config.Config, log *slog.Logger) (*drivers, error) {
+	d := &drivers{}
+	if cfg.Failover.Mechanism != config.VRRP {
+		return d, nil
+	}
+	report := func(err error) { log.Warn("keepalived", "error", err) }
+	if cfg.NotifyFIFO != "" {
+		fifo, err := openFIFO(cfg)
+		if err != nil {
+			return nil, err
+		}
+		fifo.OnError = report
+		d.fifo = fifo
+	}
+	if cfg.DBus {
+		d.dbus = &notify.DBus{OnError: func(err error) { log.Info("keepalived on D-Bus", "error", err) }}
+	}
+	d.liveness = &notify.Liveness{}
+	return d, nil
+}
+
+func openFIFO(cfg *config.Config) (*notify.FIFO, error) {
+	if err := os.MkdirAll(filepath.Dir(cfg.NotifyFIFO), 0o755); err != nil {
+		return nil, fmt.Errorf("daemon: folder of the notify FIFO: %w", err)
+	}
+	if cfg.NotifyFIFOOwner == "" {
+		return notify.OpenFIFO(cfg.NotifyFIFO)
+	}
+	u, err := user.Lookup(cfg.NotifyFIFOOwner)
+	if err != nil {
+		return nil, fmt.Errorf("daemon: notify-fifo-owner %s: %w", cfg.NotifyFIFOOwner, err)
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, fmt.Errorf("daemon: notify-fifo-owner %s has the user id %q: %w", cfg.NotifyFIFOOwner, u.Uid, err)
+	}
+	return notify.OpenFIFO(cfg.NotifyFIFO, uid)
+}
+
+// members are the group's instances as far as keepalived's configuration tells.
+func members(cfg *config.Config, log *slog.Logger) []string {
+	if cfg.Failover.Mechanism != config.VRRP || cfg.KeepalivedConfig == "" {
+		return nil
+	}
+	names, err := notify.Members(cfg.KeepalivedConfig, cfg.Failover.Group)
+	if err != nil {
+		log.Info("the group's members are learned from keepalived's notices", "reason", err)
+	}
+	return names
+}
+
+// run listens until ctx ends.
+func (d *drivers) run(ctx context.Context, l *loop, start func(func(context.Context) error)) {
+	deliver := func(n vrrp.Notice) { l.step(&engine.Notice{Notice: n}) }
+	if d.fifo != nil {
+		start(func(ctx context.Context) error { return d.fifo.Run(ctx, deliver) })
+	}
+	if d.dbus != nil {
+		start(func(ctx context.Context) error { return d.dbus.Run(ctx, deliver) })
+	}
+	if d.liveness != nil {
+		start(func(ctx context.Context) error { return d.liveness.Run(ctx, deliver) })
+	}
+}

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ctsync/engine"
+	"ctsync/engine/flow"
+)
+
+// loop owns the engine: whoever has an input takes the lock, steps, and carries out what came of it. It is
+// safe for concurrent use.
+type loop struct {
+	mu     sync.Mutex
+	engine *engine.Engine
+	wake   chan struct{} // the deadline moved
+	out    outlets
+
+	replies map[uint64]chan engine.Reply
+	lastID  uint64
+	beat    time.Time // of the last step, for the watchdog
+}
+
+// outlets carry out an Output. All but post must not block for long: the lock is held.
+type outlets struct {
+	operate func([]flow.Op)
+	dump    func(uint64)
+	post    func([]engine.Datagram)
+	ready   func(engine.Readiness)
+	note    func(engine.Note)
+}
+
+func newLoop(e *engine.Engine) *loop {
+	return &loop{engine: e, wake: make(chan struct{}, 1), replies: map[uint64]chan engine.Reply{}}
+}
+
+// boottime is CLOCK_BOOTTIME, which goes on while the machine sleeps.
+func boottime() time.Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic("daemon: CLOCK_BOOTTIME: " + err.Error()) // Linux has had it since 2.6.39
+	}
+	return time.Unix(ts.Unix())
+}
+
+// step gives the engine one input.
+func (l *loop) step(in engine.Input) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stepLocked(in)
+}
+
+func (l *loop) stepLocked(in engine.Input) {
+	before := l.engine.Deadline()
+	l.beat = boottime()
+	out := l.engine.Step(l.beat, in)
+	if len(out.Ops) > 0 {
+		l.out.operate(out.Ops)
+	}
+	if out.Dump != 0 {
+		l.out.dump(out.Dump)
+	}
+	if len(out.Datagrams) > 0 {
+		l.out.post(out.Datagrams)
+	}
+	l.out.ready(out.Ready)
+	for _, r := range out.Replies {
+		if c := l.replies[r.ID]; c != nil {
+			delete(l.replies, r.ID)
+			c <- r
+		}
+	}
+	for _, n := range out.Notes {
+		l.out.note(n)
+	}
+	if d := l.engine.Deadline(); !d.Equal(before) {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run steps at every deadline until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		case <-timer.C:
+		}
+		l.mu.Lock()
+		wait := l.engine.Deadline().Sub(boottime())
+		if wait <= 0 {
+			l.stepLocked(&engine.Tick{})
+			wait = l.engine.Deadline().Sub(boottime())
+		}
+		l.mu.Unlock()
+		timer.Reset(max(wait, 0))
+	}
+}
+
+// status is the engine's, with its times moved to the wall clock.
+func (l *loop) status() engine.Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.engine.Status()
+	shift := time.Now().Sub(boottime()).Round(time.Millisecond)
+	for _, t := range []*time.Time{&s.Now, &s.Started, &s.RoleSince, &s.VRRPSince, &s.Activity.LastTakeover} {
+		if !t.IsZero() {
+			*t = t.Add(shift)
+		}
+	}
+	return s
+}
+
+// command runs one of the engine's verbs and waits for its answer.
+func (l *loop) command(ctx context.Context, v engine.Verb) (engine.Reply, error) {
+	c := make(chan engine.Reply, 1)
+	l.mu.Lock()
+	l.lastID++
+	id := l.lastID
+	l.replies[id] = c
+	l.stepLocked(&engine.Command{ID: id, Verb: v})
+	l.mu.Unlock()
+	select {
+	case r := <-c:
+		return r, nil
+	case <-ctx.Done():
+		l.mu.Lock()
+		delete(l.replies, id)
+		l.mu.Unlock()
+		return engine.Reply{}, ctx.Err()
+	}
+}
+
+// list gives every flow of a cache to each, a piece at a time so that the engine goes on between them.
+func (l *loop) list(page func(at uint32, into []flow.Flow) (int, uint32), each func([]flow.Flow) error) error {
+	buf := make([]flow.Flow, 1024)
+	for at := uint32(1); at != 0; {
+		l.mu.Lock()
+		var n int
+		n, at = page(at, buf)
+		l.mu.Unlock()
+		if n == 0 {
+			continue
+		}
+		if err := each(buf[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stuck says for how long the loop has not stepped; the engine asks for a step every 100 ms.
+func (l *loop) stuck() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return boottime().Sub(l.beat)
+}

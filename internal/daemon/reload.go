@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/fsnotify/fsnotify"
+
+	"ctsync/engine"
+	"ctsync/internal/config"
+)
+
+// settleTime is how long a changed file must be quiet: editors write in several steps.
+const settleTime = 200 * time.Millisecond
+
+// watchConfig applies the configuration again when the file changes and on SIGHUP. A broken file is refused
+// with its faults, and the old configuration goes on; an unchanged one does nothing.
+func (d *Daemon) watchConfig(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	var events chan fsnotify.Event
+	if w, err := fsnotify.NewWatcher(); err != nil {
+		d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
+	} else {
+		defer w.Close()
+		if err := w.Add(filepath.Dir(d.path)); err != nil {
+			d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
+		}
+		events = w.Events
+	}
+	quiet := time.NewTimer(time.Hour)
+	quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			d.reload()
+		case ev := <-events:
+			if filepath.Clean(ev.Name) == filepath.Clean(d.path) {
+				quiet.Reset(settleTime)
+			}
+		case <-quiet.C:
+			d.reload()
+		}
+	}
+}
+
+// appliedLive are the settings that take effect without a restart.
+var appliedLive = []string{"accept-protocol", "ignore-address", "log-level", "disable-syslog"}
+
+func (d *Daemon) reload() {
+	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", boottime().UnixMicro()))
+	defer tell(sd.SdNotifyReady)
+	next, err := load(d.path)
+	if err != nil {
+		d.log.Error("the configuration is refused, the old one goes on", "error", err)
+		return
+	}
+	next.Control = d.cfg.Control
+	changed := d.cfg.Changed(next)
+	if len(changed) == 0 {
+		return
+	}
+	d.apply(next)
+	d.log.Info("configuration read again", "changed", strings.Join(changed, ", "))
+	restart := slices.DeleteFunc(changed, func(s string) bool { return slices.Contains(appliedLive, s) })
+	if len(restart) > 0 {
+		d.log.Warn("changed settings take effect at the next start: systemctl restart ctsync", "settings", strings.Join(restart, ", "))
+	}
+}
+
+// apply takes over what can be applied; the rest of the configuration stays, so that it is named again.
+func (d *Daemon) apply(next config.Config) {
+	d.mu.Lock()
+	d.cfg.AcceptProtocol, d.cfg.IgnoreAddress = next.AcceptProtocol, next.IgnoreAddress
+	d.cfg.LogLevel, d.cfg.DisableSyslog = next.LogLevel, next.DisableSyslog
+	f := d.filter(&d.cfg)
+	d.mu.Unlock()
+	d.level.Set(next.LogLevel)
+	d.loop.step(&engine.Filter{Filter: f})
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"ctsync/engine"
+	"ctsync/internal/config"
+)
+
+// supervise tells systemd how it goes: ready, one line of status, and the watchdog as long as the loop steps.
+func (d *Daemon) supervise(ctx context.Context) error {
+	period := time.Second
+	watchdog, err := sd.SdWatchdogEnabled(false)
+	if err == nil && watchdog > 0 {
+		period = min(period, watchdog/3)
+	}
+	t := time.NewTicker(period)
+	defer t.Stop()
+	tell(sd.SdNotifyReady)
+	for {
+		if d.loop.stuck() < 2*time.Second {
+			tell(sd.SdNotifyWatchdog)
+		}
+		tell("STATUS=" + statusLine(d.loop.status()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func tell(state string) { _, _ = sd.SdNotify(false, state) }
+
+func notifyStopping() { tell(sd.SdNotifyStopping) }
+
+// statusLine is role, peers and sync in one line.
+func statusLine(s engine.Status) string {
+	live := 0
+	for _, p := range s.Peers {
+		if p.Live {
+			live++
+		}
+	}
+	return fmt.Sprintf("%s, %d peers, %s: %s", s.Role, live, s.Verdict, s.Why)
+}
+
+// rivalOverride lets ctsync run beside conntrackd, for comparisons.
+const rivalOverride = "CTSYNC_BESIDE_CONNTRACKD"
+
+// refuseRival refuses to run where conntrackd does: both would write the same table.
+func refuseRival(*config.Config) error {
+	if os.Getenv(rivalOverride) != "" {
+		return nil
+	}
+	own, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return nil // without /proc nothing can be found out
+	}
+	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, c := range comms {
+		name, err := os.ReadFile(c)
+		if err != nil || strings.TrimSpace(string(name)) != "conntrackd" {
+			continue
+		}
+		dir := filepath.Dir(c)
+		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err == nil && ns == own {
+			return fmt.Errorf("daemon: conntrackd runs in this network namespace (process %s): stop it with "+
+				"`systemctl disable --now conntrackd`, or set %s=1 if both are meant to run", filepath.Base(dir), rivalOverride)
+		}
+	}
+	return nil
+}
