@@ -20,6 +20,13 @@ func router(t testing.TB) (client, server host) {
 	t.Helper()
 	newNetns(t)
 	client, server = newHost(t, "client"), newHost(t, "server")
+	sysctl := func(name, value string) error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) }
+	noWait := func() error { return sysctl("ipv6/conf/default/accept_dad", "0") } // link-local addresses at once
+	if err := noWait(); err != nil {
+		t.Fatal(err)
+	}
+	client.do(t, noWait)
+	server.do(t, noWait)
 	ip(t, "link set lo up")
 	link(t, client, "c0", "10.77.1.1/24", "fd77:1::1/64", "10.77.1.2/24", "fd77:1::2/64")
 	link(t, server, "s0", "192.0.2.1/24", "fd77:2::1/64", "192.0.2.2/24", "fd77:2::2/64")
@@ -27,7 +34,7 @@ func router(t testing.TB) (client, server host) {
 	client.ip(t, "-6 route add default via fd77:1::1")
 	server.ip(t, "-6 route add default via fd77:2::1")
 	for _, f := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-		if err := os.WriteFile("/proc/sys/net/"+f, []byte("1"), 0); err != nil {
+		if err := sysctl(f, "1"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ type Ruleset struct {
 const (
 	nftGetChain = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETCHAIN
 	nftGetRule  = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
-	hookGet     = unix.NFNL_SUBSYS_HOOK<<8 | 0
+	hookGet     = unix.NFNL_SUBSYS_HOOK << 8 // NFNL_MSG_HOOK_GET
 
 	nftChainType    = 7
 	nftRuleExprs    = 4
