@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"ctsync/tests/lab"
 )
@@ -52,11 +51,7 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	for end := time.Now().Add(5 * time.Second); len(leftovers(t, mine)) > 0; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("left behind: %v", leftovers(t, mine))
-		}
-	}
+	wait(t, "the guard to remove everything", func() bool { return len(leftovers(t, mine)) == 0 })
 }
 
 // Two labs at the same time do not meet.

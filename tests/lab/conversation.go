@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"sync"
 	"syscall"
 	"time"
@@ -162,9 +163,10 @@ func (c *Conversation) verdict(active bool) Verdict {
 
 // fill writes what conversation id sends at a position: any byte that is lost, doubled or exchanged shows.
 func fill(b []byte, id uint32, position uint64) {
+	const odd = 0x9e3779b97f4a7c15 // a multiplicative hash's, 2^64 over the golden ratio
+	who := bits.Reverse64(uint64(id))
 	for i := range b {
-		p := position + uint64(i)
-		b[i] = byte(p*31 + p>>8*7 + uint64(id)*131)
+		b[i] = byte((position + uint64(i) ^ who) * odd >> 56)
 	}
 }
 

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -34,8 +35,12 @@ func (l *Lab) PowerOn(r *Router) error {
 	return r.StartKeepalived()
 }
 
-// forget loses what a machine without power loses: its connections, its neighbours, its virtual addresses.
+// forget loses what a machine without power loses: its connections, its neighbours, its virtual addresses, and
+// what its processes had left in /run.
 func (r *Router) forget() error {
+	if err := errors.Join(os.RemoveAll(r.Folder), os.Mkdir(r.Folder, 0o755)); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
 	if _, err := r.Run("conntrack", "-F"); err != nil {
 		return err
 	}
@@ -60,9 +65,18 @@ func (l *Lab) cable(r *Router, link string, light bool) error {
 	return l.Switches.setLink(r.port(link), light)
 }
 
-// CutLink pulls the cable of one interface; JoinLink plugs it in again.
-func (l *Lab) CutLink(r *Router, link string) error  { return l.cable(r, link, false) }
-func (l *Lab) JoinLink(r *Router, link string) error { return l.cable(r, link, true) }
+// CutLink pulls the cable of one interface.
+func (l *Lab) CutLink(r *Router, link string) error { return l.cable(r, link, false) }
+
+// JoinLink plugs the cable in again. Neighbours that the router asked for in vain are forgotten first, as they
+// would be after three seconds without a cable: the kernel asks for such a one again only each full second,
+// and a test does not want to wait for either.
+func (l *Lab) JoinLink(r *Router, link string) error {
+	if _, err := r.Run("ip", "neighbour", "flush", "dev", link); err != nil {
+		return err
+	}
+	return l.cable(r, link, true)
+}
 
 // SetLink sets an interface administratively up or down on the router itself.
 func (l *Lab) SetLink(r *Router, link string, up bool) error { return r.setLink(link, up) }

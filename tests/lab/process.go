@@ -134,12 +134,15 @@ func (p *Process) Stop(limit time.Duration) error {
 	}
 }
 
-// waitFor waits until ok, asking every few milliseconds; the error names what was waited for.
+// waitFor waits until ok, which it asks ever more slowly, from every 2 ms to every 50 ms; the error names what
+// was waited for.
 func waitFor(what string, limit time.Duration, ok func() bool) error {
-	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
+	pause := 2 * time.Millisecond
+	for end := time.Now().Add(limit); !ok(); time.Sleep(pause) {
 		if time.Now().After(end) {
 			return fmt.Errorf("lab: waited %s for %s", limit, what)
 		}
+		pause = min(pause*3/2, 50*time.Millisecond)
 	}
 	return nil
 }
