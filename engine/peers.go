@@ -223,7 +223,7 @@ func (e *Engine) peerTimers() {
 			p.wasProof = proof
 			e.peerProof(p, proof)
 		}
-		if p.live(e.now) && p.role != Standby {
+		if e.now.Sub(p.lastHeard) < twoActiveAfter && !p.leaving && p.role != Standby {
 			active++
 		}
 		e.askFor(p)
