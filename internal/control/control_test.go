@@ -96,6 +96,21 @@ func TestSecondDaemon(t *testing.T) {
 	}
 }
 
+// TestLock: the lock alone tells a living daemon, as when its socket was removed by hand.
+func TestLock(t *testing.T) {
+	_, path := serve(t, echo)
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Rename(path+".away", path)
+	if s, err := Listen(path, ""); err == nil || !strings.Contains(err.Error(), "serves "+path+" already") {
+		t.Errorf("a second daemon: %v", err)
+		if err == nil {
+			s.Close()
+		}
+	}
+}
+
 // TestUnlockedDaemon lives on the socket without the lock.
 func TestUnlockedDaemon(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
