@@ -106,11 +106,14 @@ func readIgnored(p *parser, args []string) {
 			p.refuse(word, err)
 			return
 		}
-		if !slices.Contains(p.cfg.IgnoreAddress, prefix) {
-			p.cfg.IgnoreAddress = append(p.cfg.IgnoreAddress, prefix)
-			slices.SortFunc(p.cfg.IgnoreAddress, netip.Prefix.Compare)
-		}
+		p.cfg.IgnoreAddress = append(p.cfg.IgnoreAddress, prefix)
 	})(p, args)
+}
+
+// finishIgnored: the addresses are a set.
+func (p *parser) finishIgnored() {
+	slices.SortFunc(p.cfg.IgnoreAddress, netip.Prefix.Compare)
+	p.cfg.IgnoreAddress = slices.Compact(p.cfg.IgnoreAddress)
 }
 
 // readListen reads `listen-address A`.

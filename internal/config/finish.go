@@ -9,6 +9,7 @@ import (
 func (p *parser) finish() {
 	p.finishFailover()
 	p.finishLinks()
+	p.finishIgnored()
 	p.finishStandby()
 	p.finishLog()
 	p.finishPaths()

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// maxSize bounds a file, in bytes: far beyond any configuration, far below what would hurt.
-const maxSize = 1 << 20
+// maxSize bounds a file, in bytes: far beyond any configuration, and below what would take long to judge.
+const maxSize = 128 << 10
 
 // parser reads one file. It goes on after every fault.
 type parser struct {
@@ -80,7 +80,7 @@ func (p *parser) text(r io.Reader) (text string, ok bool) {
 	case err != nil:
 		p.fault("", fmt.Sprintf("cannot be read: %v", err), "")
 	case len(all) > maxSize:
-		p.fault("", "larger than 1 MB: is it the right file?", "")
+		p.fault("", "larger than 128 KiB: is it the right file?", "")
 	case bytes.IndexByte(all, 0) >= 0:
 		p.fault("", "not a text file: is it the right file?", "")
 	default:

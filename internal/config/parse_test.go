@@ -2,10 +2,12 @@ package config
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,4 +60,32 @@ func verdict(name, text string) string {
 	}
 	b.WriteString(strings.Join(c.Lines(), "\n") + "\n")
 	return b.String()
+}
+
+// TestLargest: the largest file of the worst lines is judged in no time, a larger one not at all.
+func TestLargest(t *testing.T) {
+	for _, line := range []string{"a\n", "interfaze x y\n", "interface %x\n", "ignore-address 10.%d.%d.1\n", "accept-protocol tpc\n", "interface e peer 10.%d.%d.1\n"} {
+		var b strings.Builder
+		for i := 0; b.Len() < maxSize-64; i++ {
+			switch strings.Count(line, "%") {
+			case 0:
+				b.WriteString(line)
+			case 1:
+				fmt.Fprintf(&b, line, i)
+			default:
+				fmt.Fprintf(&b, line, i>>8, i&255)
+			}
+		}
+		start := time.Now()
+		Parse("large", strings.NewReader(b.String()))
+		if d := time.Since(start); d > 20*time.Second {
+			t.Errorf("%q: %v", line, d)
+		} else {
+			t.Logf("%q: %v", line, d)
+		}
+	}
+	_, faults := Parse("large", strings.NewReader(strings.Repeat("#\n", maxSize)))
+	if len(faults) != 1 || !strings.Contains(faults[0].Problem, "larger") {
+		t.Errorf("%v", faults)
+	}
 }

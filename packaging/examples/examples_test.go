@@ -76,7 +76,7 @@ func namespace(t *testing.T) (name string) {
 
 func must(t *testing.T, command string, args ...string) string {
 	t.Helper()
-	// keepalived 2.2.7 -t runs for ever on a track_file block that names an unknown file.
+	// keepalived 2.2.7 -t may run for ever (or crash) where a sync group tracks an unknown file.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, command, args...).CombinedOutput()
