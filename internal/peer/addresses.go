@@ -13,7 +13,7 @@ import (
 )
 
 // settle is the least time between two looks at the host, so that a burst of changes costs few of them.
-const settle = 5 * time.Millisecond
+const settle = time.Millisecond
 
 // relook is how often the host is looked at without a notice.
 const relook = 10 * time.Second

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,20 @@ func TestWatchAddresses(t *testing.T) {
 	a.wait("addresses of a link that is down are not usable", lacks("10.9.1.1"))
 	a.ip("link", "set", "eth1", "up")
 	a.wait("usable again", has("10.9.1.1"))
+}
+
+// TestWatchDelay: a removal is told at once. The bound is loose for a busy machine.
+func TestWatchDelay(t *testing.T) {
+	t.Parallel()
+	nsA, _ := pair(t, 1)
+	a := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
+	a.up()
+	delays := a.ask("flap 50").Delays
+	slices.Sort(delays)
+	if len(delays) != 50 || delays[25] > 30*time.Millisecond {
+		t.Errorf("delays %v", delays)
+	}
+	t.Logf("median %s, worst %s", delays[25], delays[49])
 }
 
 // TestWatchManyAddresses adds more at once than the subscription's buffer holds notices for.

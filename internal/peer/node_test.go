@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 // A node is this test binary, run again inside a network namespace: a goroutine may move between threads, and
@@ -21,6 +23,7 @@ import (
 //
 //	send N SIZE TO    N datagrams of SIZE bytes, the first two bytes a number (TO "-": every peer)
 //	pause, resume     hold deliver, so that the receive buffer fills
+//	flap N            take an address away N times; Delays: until WatchAddresses told
 //	report            nothing else
 const nodeVariable = "CTSYNC_PEER_TEST_NODE"
 
@@ -32,6 +35,7 @@ type report struct {
 	From      []netip.Addr // last sender by link
 	Watched   []netip.Addr // as WatchAddresses said last
 	WatchedAt []time.Time
+	Delays    []time.Duration
 }
 
 func TestMain(m *testing.M) {
@@ -109,6 +113,11 @@ func obey(t *Transport, r *received, command string) {
 		r.hold.Lock()
 	case command == "resume":
 		r.hold.Unlock()
+	case strings.HasPrefix(command, "flap "):
+		_, _ = fmt.Sscanf(command, "flap %d", &n)
+		for range n {
+			r.flap()
+		}
 	case scan(command, &n, &size, &to):
 		dest, _ := netip.ParseAddrPort(to)
 		payload := make([]byte, size)
@@ -116,6 +125,35 @@ func obey(t *Transport, r *received, command string) {
 			t.Send(payload, dest)
 		}
 	}
+}
+
+// flap adds and removes an address, and measures how long after the kernel's answer the removal was told.
+func (r *received) flap() {
+	link, err := netlink.LinkByName("eth1")
+	if err != nil {
+		return
+	}
+	const text = "192.0.2.99/32"
+	addr, _ := netlink.ParseAddr(text)
+	await := func(want bool) {
+		for range 5000 {
+			r.Lock()
+			have := contains(r.Watched, netip.MustParsePrefix(text).Addr())
+			r.Unlock()
+			if have == want {
+				return
+			}
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+	_ = netlink.AddrAdd(link, addr)
+	await(true)
+	_ = netlink.AddrDel(link, addr)
+	began := time.Now()
+	await(false)
+	r.Lock()
+	r.Delays = append(r.Delays, time.Since(began))
+	r.Unlock()
 }
 
 func scan(command string, n, size *int, to *string) bool {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 var group6 = netip.MustParseAddr("ff12::9166")
@@ -307,6 +308,55 @@ func TestPortTaken(t *testing.T) {
 	first.up()
 	second := startNode(t, nsA, multicast(DefaultGroup, "eth1"))
 	second.wait("port taken", func(r report) bool { return strings.Contains(r.Stats[0].State, "stop conntrackd") })
+}
+
+// TestStuckLink: a link that carries nearly nothing costs the other link nothing but a moment.
+func TestStuckLink(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 2)
+	c := multicast(DefaultGroup, "eth1", "eth2")
+	c.SendBuffer = 16 << 10
+	a, b := startNode(t, nsA, c), startNode(t, nsB, multicast(DefaultGroup, "eth1", "eth2"))
+	a.up()
+	b.up()
+	run(t, "tc", "-n", nsA, "qdisc", "add", "dev", "eth1", "root", "tbf", "rate", "8kbit", "burst", "2kb", "limit", "1mb")
+	began := time.Now()
+	r := a.ask("send 1000 1000 -")
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("1000 datagrams took %s", d)
+	}
+	if s := r.Stats[0]; s.SendErrors < 900 || s.SendErrors+s.PacketsSent != 1000 {
+		t.Errorf("the stuck link counted %+v", s)
+	}
+	if s := r.Stats[1]; s.PacketsSent != 1000 {
+		t.Errorf("the other link counted %+v", s)
+	}
+	b.wait("all by the other link", func(r report) bool { return r.Got[1] == 1000 })
+	run(t, "tc", "-n", nsA, "qdisc", "del", "dev", "eth1", "root")
+	before := b.ask("report").Got[0]
+	a.ask("send 10 1000 -")
+	b.wait("the link is no longer stuck", func(r report) bool { return r.Got[0] >= before+10 })
+}
+
+// TestOwnFilter: the host's own packet filter is named, and its end is noticed.
+func TestOwnFilter(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 1)
+	a, b := startNode(t, nsA, multicast(DefaultGroup, "eth1")), startNode(t, nsB, multicast(DefaultGroup, "eth1"))
+	a.up()
+	b.up()
+	run(t, "ip", "netns", "exec", nsA, "nft", "add table inet f; add chain inet f out { type filter hook output priority 0; policy drop; }")
+	r := a.ask("send 3 10 -")
+	if s := r.Stats[0]; s.SendErrors != 3 || !strings.Contains(s.State, "packet filter") {
+		t.Errorf("%+v", s)
+	}
+	run(t, "ip", "netns", "exec", nsA, "nft", "delete table inet f")
+	if s := a.ask("send 1 10 -").Stats[0]; s.SendErrors != 3 || s.State != stateRunning {
+		t.Errorf("%+v", s)
+	}
+	if n := strings.Count(a.stderr.String(), "packet filter"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, a.stderr)
+	}
 }
 
 func TestAddresses(t *testing.T) {
