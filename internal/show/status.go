@@ -32,7 +32,7 @@ func SyncStatus(w io.Writer, set Setup, st engine.Status) error {
 	label(&b, "ExpectationSync", expect(set))
 	label(&b, "role", fmt.Sprintf("%s for %s (%s)", st.Role, span(st.Now.Sub(st.RoleSince)), or(st.RoleReason, noNotice)))
 	label(&b, "verdict", verdict(st))
-	label(&b, "takeover", readiness(st.Ready))
+	label(&b, "readiness", readiness(st.Ready))
 	if len(st.Peers) == 0 {
 		label(&b, "peer", "none heard")
 	}
@@ -136,9 +136,9 @@ func Status(w io.Writer, st engine.Status, links []Link) error {
 	fmt.Fprintf(&b, "%s: %s\n\n", st.Node, verdict(st))
 	label(&b, "role", fmt.Sprintf("%s since %s (%s)", st.Role, clock(st.RoleSince), span(st.Now.Sub(st.RoleSince))))
 	label(&b, "because", or(st.RoleReason, noNotice))
-	label(&b, "keepalived", keepalived(st))
+	label(&b, "failover", told(st))
 	label(&b, "standby", standby(st.Hot))
-	label(&b, "takeover", readiness(st.Ready))
+	label(&b, "readiness", readiness(st.Ready))
 	label(&b, "leader", or(st.Leader, "none"))
 	label(&b, "running", span(st.Now.Sub(st.Started)))
 	label(&b, "internal cache", fmt.Sprintf("%d flows%s", st.Internal.Active, incomplete(st.Complete)))
@@ -177,7 +177,8 @@ func incomplete(complete bool) string {
 	return ", not yet compared with the kernel"
 }
 
-func keepalived(st engine.Status) string {
+// told is what the failover mechanism said last, and by which way.
+func told(st engine.Status) string {
 	if st.VRRPSource == "" {
 		return "nothing heard yet"
 	}
