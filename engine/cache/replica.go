@@ -1,5 +1,7 @@
 package cache
 
+import "slices"
+
 // Replica is a faithful copy of another node's log, whatever order its records arrive in. Everything up to
 // Have is known; beyond it, what is known is a set of intervals, and what is between them is missing. A
 // record takes effect only if it is newer than what is held of its key, so delivery order, duplicates and
@@ -16,7 +18,10 @@ type Replica[K comparable, V any] struct {
 	Top    uint64 // highest sequence number applied
 
 	known []interval // beyond Have, sorted, disjoint, not touching
-	tombs []Ref      // entries with a tombstone above Have
+
+	tombs   []Ref  // copies that are tombstones, or were and came back, each once
+	tombTop uint64 // none of them is above
+	kept    int    // how many the last look at them kept
 }
 
 // interval is (from, to].
@@ -51,7 +56,7 @@ func (p *Replica[K, V]) Apply(k *K, born, seq uint64, tomb Bits) (Ref, *Copy[V],
 		return 0, nil, Ignored
 	}
 	r := p.t.Insert(k)
-	_, c := p.t.Add(r, p.owner)
+	ref, c := p.t.Add(r, p.owner)
 	switch {
 	case c.Seq > seq:
 		return r, nil, Ignored
@@ -73,7 +78,7 @@ func (p *Replica[K, V]) Apply(k *K, born, seq uint64, tomb Bits) (Ref, *Copy[V],
 	c.Born, c.Seq = born, seq
 	p.Top = max(p.Top, seq)
 	if tomb != 0 {
-		p.tombs = append(p.tombs, r)
+		p.list(ref, c)
 		return r, c, what
 	}
 	p.Live++
@@ -124,10 +129,13 @@ func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) {
 		p.Have = max(p.Have, p.known[n].to)
 		n++
 	}
-	p.known = p.known[:copy(p.known, p.known[n:])]
-	p.dropTombs(released)
+	p.known = slices.Delete(p.known, 0, n)
+	if p.Have >= p.tombTop || len(p.tombs) > 2*p.kept+pageSize {
+		p.dropTombs(released)
+	}
 }
 
+// remember keeps in, which begins beyond Have; with too many gaps it is forgotten and will be asked for.
 func (p *Replica[K, V]) remember(in interval) {
 	i := 0
 	for i < len(p.known) && p.known[i].to < in.from {
@@ -141,25 +149,35 @@ func (p *Replica[K, V]) remember(in interval) {
 	if i == j && len(p.known) >= MaxIntervals {
 		return
 	}
-	tail := append([]interval{in}, p.known[j:]...)
-	p.known = append(p.known[:i], tail...)
+	p.known = slices.Replace(p.known, i, j, in)
 }
 
+func (p *Replica[K, V]) list(ref Ref, c *Copy[V]) {
+	p.tombTop = max(p.tombTop, c.Seq)
+	if c.state&copyListed == 0 {
+		c.state |= copyListed
+		p.tombs = append(p.tombs, ref)
+	}
+}
+
+// dropTombs forgets the tombstones that nothing older can arrive for any more. Range calls it when all are
+// such, or when so many came that looking at them all costs little for each.
 func (p *Replica[K, V]) dropTombs(released func(Ref)) {
 	kept := p.tombs[:0]
-	for _, r := range p.tombs {
-		c := p.t.Of(r, p.owner)
-		if !p.t.Used(r) || c == nil || c.Live() {
-			continue
+	for _, ref := range p.tombs {
+		c := p.t.Copy(ref)
+		switch {
+		case c.Live():
+			c.state &^= copyListed
+		case c.Seq > p.Have:
+			kept = append(kept, ref)
+		default:
+			r := c.entry
+			p.t.Drop(r, p.owner)
+			released(r)
 		}
-		if c.Seq > p.Have {
-			kept = append(kept, r)
-			continue
-		}
-		p.t.Drop(r, p.owner)
-		released(r)
 	}
-	p.tombs = kept
+	p.tombs, p.kept = kept, len(kept)
 }
 
 // Gap is the lowest range (from, to] that is missing below last; ok is false if none is.
@@ -170,7 +188,7 @@ func (p *Replica[K, V]) Gap(last uint64) (from, to uint64, ok bool) {
 	return p.Have, last, last > p.Have
 }
 
-// Intervals is how many ranges beyond Have are remembered; Tombs how many tombstones.
+// Intervals is how many ranges beyond Have are remembered.
 func (p *Replica[K, V]) Intervals() int { return len(p.known) }
 
 // Tombs is how many tombstones are remembered.
@@ -180,9 +198,9 @@ func (p *Replica[K, V]) Tombs() int { return len(p.tombs) }
 func (p *Replica[K, V]) Restart(released func(Ref)) {
 	p.Have = ^uint64(0)
 	p.dropTombs(released)
-	p.Have, p.Top, p.known = 0, 0, p.known[:0]
+	p.Have, p.Top, p.tombTop, p.known = 0, 0, 0, p.known[:0]
 	for r := Ref(1); r <= p.t.topCopy; r++ {
-		if c := p.t.Copy(r); c.used && c.Owner == p.owner && c.Bits&Stale == 0 {
+		if c := p.t.Copy(r); c.state != 0 && c.Owner == p.owner && c.Bits&Stale == 0 {
 			c.Bits |= Stale
 			p.Stale++
 		}
@@ -211,13 +229,14 @@ func (p *Replica[K, V]) Sweep(swept, released func(Ref)) {
 // Clear drops every copy: the replica is as new.
 func (p *Replica[K, V]) Clear(released func(Ref)) {
 	p.drop(func(*Copy[V]) bool { return true }, func(Ref) {}, released)
-	p.Have, p.Top, p.known, p.tombs, p.Digest = 0, 0, nil, nil, 0
+	p.Have, p.Top, p.known, p.Digest = 0, 0, nil, 0
+	p.tombs, p.tombTop, p.kept = nil, 0, 0
 }
 
 func (p *Replica[K, V]) drop(which func(*Copy[V]) bool, dropping, released func(Ref)) {
 	for i := Ref(1); i <= p.t.topCopy; i++ {
 		c := p.t.Copy(i)
-		if !c.used || c.Owner != p.owner || !which(c) {
+		if c.state == 0 || c.Owner != p.owner || !which(c) {
 			continue
 		}
 		r := c.entry

@@ -39,9 +39,15 @@ type Copy[V any] struct {
 	Seq   uint64
 	Value V
 	Owner uint8
-	used  bool
+	state uint8
 	Bits  Bits
 }
+
+// What a place for a copy is used for.
+const (
+	copyUsed   uint8 = 1 << iota
+	copyListed       // in its Replica's list of tombstones
+)
 
 // Entry is the key's entry.
 func (c *Copy[V]) Entry() Ref { return c.entry }
@@ -120,7 +126,7 @@ func (t *Table[K, V]) Copy(r Ref) *Copy[V] {
 func (t *Table[K, V]) TopCopy() Ref { return t.topCopy }
 
 // UsedCopy says whether r names a copy now.
-func (t *Table[K, V]) UsedCopy(r Ref) bool { return r != 0 && r <= t.topCopy && t.Copy(r).used }
+func (t *Table[K, V]) UsedCopy(r Ref) bool { return r != 0 && r <= t.topCopy && t.Copy(r).state != 0 }
 
 func (t *Table[K, V]) bucket(h uint32) *Ref {
 	b := h & (1<<t.level - 1)
@@ -254,7 +260,7 @@ func (t *Table[K, V]) Add(r Ref, owner uint8) (Ref, *Copy[V]) {
 	}
 	c := t.newCopy()
 	p, e := t.Copy(c), t.Entry(r)
-	*p = Copy[V]{entry: r, next: e.head, Owner: owner, used: true}
+	*p = Copy[V]{entry: r, next: e.head, Owner: owner, state: copyUsed}
 	e.head = c
 	t.copied++
 	return c, p
