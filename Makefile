@@ -17,7 +17,7 @@ export CGO_ENABLED := 0
 .DELETE_ON_ERROR:
 
 build:
-	go build -trimpath -ldflags '-X main.version=$(version)' -o build/ctsync ./cmd/ctsync
+	go build -trimpath -ldflags '-X main.release=$(version)' -o build/ctsync ./cmd/ctsync
 
 # demo='-daemon conntrackd' and the like: see build/demo -help.
 demo: build

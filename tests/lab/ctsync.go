@@ -150,9 +150,9 @@ func (c *ctsync) Hooks() Hooks {
 // Milestone reads the journal's line of a role change.
 func (c *ctsync) Milestone(l Line) Step {
 	switch {
-	case strings.Contains(l.Text, "taking over"):
+	case strings.Contains(l.Text, "role: taking over"):
 		return Noticed
-	case strings.Contains(l.Text, "active"):
+	case strings.Contains(l.Text, "role: active"):
 		return ReadyToForward
 	}
 	return NoStep
