@@ -116,8 +116,8 @@ func (p *Replica[K, V]) forget(r Ref, c *Copy[V]) {
 // Range notes that everything in (from, to] is known now, and moves Have as far as that goes. released is
 // called for entries whose tombstone is not needed any more.
 func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) {
-	if to <= p.Have {
-		return
+	if to <= p.Have || from >= to {
+		return // nothing new, or a DATA that covers nothing
 	}
 	if from > p.Have {
 		p.remember(interval{from, to})
