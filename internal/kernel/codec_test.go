@@ -238,6 +238,8 @@ func TestRefused(t *testing.T) {
 		"tuple without proto":  {putBytes(nil, ctaTupleOrig, appendIP(nil, flow.IPv4, new(flow.Tuple))), flow.IPv4},
 		"tuple without ip":     {putBytes(nil, ctaTupleOrig, appendProto(nil, &flow.Key{L4: 6}, new(flow.Tuple))), flow.IPv4},
 		"addresses of another": {appendTuple(nil, ctaTupleOrig, &flow.Key{L3: flow.IPv6}, new(flow.Tuple), 0), flow.IPv4},
+		"source only":          {putBytes(nil, ctaTupleOrig, append(putBytes(nil, ctaTupleIP, put32(nil, ctaIPv4Src, 1)), appendProto(nil, &flow.Key{L4: 6}, new(flow.Tuple))...)), flow.IPv4},
+		"proto without number": {putBytes(nil, ctaTupleOrig, append(appendIP(nil, flow.IPv4, new(flow.Tuple)), putBytes(nil, ctaTupleProto, put16(nil, ctaProtoSrcPort, 1))...)), flow.IPv4},
 		"long helper":          {append(b[:len(b):len(b)], putBytes(nil, ctaHelp, putBytes(nil, ctaHelpName, []byte("a-name-of-16-byt")))...), flow.IPv4},
 		"long labels":          {append(b[:len(b):len(b)], putBytes(nil, ctaLabels, make([]byte, 20))...), flow.IPv4},
 	} {

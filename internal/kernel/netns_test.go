@@ -88,12 +88,16 @@ func ip(t testing.TB, args string) {
 	run(t, "ip", strings.Fields(args)...)
 }
 
-// run runs a command in the test's network namespace: its thread makes the child.
+// run runs a command in the test's network namespace, since its thread makes the child, and returns what it
+// wrote to its standard output.
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
+	var stderr strings.Builder
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out)
 }

@@ -221,7 +221,7 @@ func anyAddr(t *rapid.T, l3 uint8) (a flow.Addr) {
 
 func anyExtra(t *rapid.T, f *flow.Flow) *flow.Extra {
 	var x flow.Extra
-	copy(x.Helper[:], rapid.SampledFrom([]string{"", "ftp", "Q.931", "fifteen-letters"}).Draw(t, "helper"))
+	copy(x.Helper[:], rapid.SampledFrom([]string{"", "ftp", "tftp", "Q.931", "fifteen-letters"}).Draw(t, "helper"))
 	if rapid.Bool().Draw(t, "labels") {
 		x.Labels[rapid.IntRange(0, 15).Draw(t, "label")] = 1
 	}

@@ -31,6 +31,9 @@ type Writer struct {
 	told [maxBatch]told
 
 	spare *flow.Extra // for the next entry that is rare
+
+	// receive reads one datagram into in. After an overrun it does not wait for what was dropped.
+	receive func(overrun bool) (int, error)
 }
 
 // told is what the kernel said about one operation of a batch.
@@ -49,6 +52,7 @@ func OpenWriter() (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{fd: fd, port: port, out: make([]byte, 0, maxBatchBytes), in: make([]byte, writerReadSize)}
+	w.receive = w.read
 	if err := w.setup(); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -84,7 +88,7 @@ func (w *Writer) Do(ops []flow.Op, results []flow.Result) []flow.Result {
 	for len(ops) > 0 {
 		n := w.encode(ops)
 		results = w.pending(ops[:n], results)
-		w.transact(ops[:n], results[len(results)-n:])
+		w.transact(results[len(results)-n:])
 		ops = ops[n:]
 	}
 	return results
@@ -117,19 +121,24 @@ func (w *Writer) encode(ops []flow.Op) int {
 	return n
 }
 
-// transact sends what encode made of ops and fills in their results.
-func (w *Writer) transact(ops []flow.Op, results []flow.Result) {
+// transact sends what encode made and fills in the results.
+func (w *Writer) transact(results []flow.Result) {
 	first := w.seq
-	w.seq += uint32(len(ops))
-	clear(w.told[:])
+	w.seq += uint32(len(results))
 	if write(w.fd, w.out) != nil {
 		return // nothing was done, but the caller would do the same for what it does not know
 	}
+	w.settle(first, results)
+}
+
+// settle fills in the results of the batch whose first sequence number is first.
+func (w *Writer) settle(first uint32, results []flow.Result) {
+	clear(w.told[:])
 	if !w.collect(first, results) {
 		return
 	}
 	for i := range results {
-		if w.told[i] == nothing && !reads(ops[i].Kind) {
+		if w.told[i] == nothing && !reads(results[i].Kind) {
 			results[i].Errno = 0 // no failure was reported up to the acknowledgement
 		}
 	}
@@ -155,8 +164,7 @@ func (w *Writer) collect(first uint32, results []flow.Result) (complete bool) {
 	return !overrun
 }
 
-// receive reads one datagram. After an overrun the queue is emptied, without waiting for what was dropped.
-func (w *Writer) receive(overrun bool) (int, error) {
+func (w *Writer) read(overrun bool) (int, error) {
 	if !overrun {
 		return read(w.fd, w.in)
 	}
@@ -182,10 +190,8 @@ func (w *Writer) answer(m *message, i int, r *flow.Result) {
 	switch m.typ {
 	case unix.NLMSG_ERROR:
 		errno, err := m.errno()
-		if err != nil {
-			return
-		}
 		switch {
+		case err != nil: // said, but not understood
 		case errno == 0 && w.told[i] == entry: // the entry has spoken
 		case errno == 0 && reads(r.Kind): // the entry was lost
 		default:

@@ -162,7 +162,7 @@ func TestNoAcknowledgement(t *testing.T) {
 	w.out[length] = 7 // a message shorter than its header: the kernel forgets it and all after it
 	w.out[length+1] = 0
 	results := w.pending(list, nil)
-	w.transact(list, results)
+	w.transact(results)
 	for i, r := range results {
 		if r.Errno != flow.Unanswered {
 			t.Errorf("result %d: %v", i, r.Errno)
