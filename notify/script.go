@@ -63,7 +63,11 @@ func StartOf(pid int) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("notify: start of process %d: %w", pid, err)
 	}
-	return time.Unix(0, ticks*int64(time.Second)/userHZ+int64(pid)), nil
+	return startTime(ticks, pid), nil
+}
+
+func startTime(ticks int64, pid int) time.Time {
+	return time.Unix(0, ticks*int64(time.Second)/userHZ+int64(pid))
 }
 
 // startTicks reads field 22 of /proc/PID/stat, proc_pid_stat(5). The command's name, field 2, may hold
