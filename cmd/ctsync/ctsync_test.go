@@ -163,7 +163,7 @@ func TestSocketOfConfiguration(t *testing.T) {
 func TestUsage(t *testing.T) {
 	f := startFake(t)
 	for line, want := range map[string]string{
-		"shwo":                             `unknown word "shwo" after "ctsync"; allowed: bulk, cluster, commit`,
+		"shwo":                             `unknown word "shwo" after "ctsync"; allowed: bulk, check, cluster, commit`,
 		"show":                             `a word is missing after "ctsync show"; allowed: conntrack, conntrack-sync`,
 		"show conntrack-sync cache both":   `unknown word "both" after "ctsync show conntrack-sync cache"; allowed: external, internal`,
 		"show conntrack-sync status now":   `unknown word "now" after "ctsync show conntrack-sync status"; allowed: nothing`,
@@ -316,6 +316,44 @@ func TestTable(t *testing.T) {
 	}
 	if got := inNamespace(t, ns, "show", "conntrack", "table", "ipv6", "--output", "json"); got.exit != 0 || strings.Contains(got.stdout, "10.1.1.1") {
 		t.Errorf("ipv6: %+v", got)
+	}
+}
+
+// TestCheck: a namespace without rules is not ready, and the remedy makes it so.
+func TestCheck(t *testing.T) {
+	ns := fmt.Sprintf("ctsd%d", os.Getpid())
+	mustRun(t, "ip", "netns", "add", ns)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
+	mustRun(t, "ip", "netns", "exec", ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_events=1")
+	got := inNamespace(t, ns, "check", "--config", "/nonexistent")
+	if got.exit != 1 || !strings.Contains(got.stdout, "not active") {
+		t.Errorf("without rules: %+v", got)
+	}
+	mustRun(t, "ip", "netns", "exec", ns, "sh", "-c", enable)
+	if got := inNamespace(t, ns, "check"); got.exit != 0 || got.stdout != "this host is ready\n" {
+		t.Errorf("with a rule: %+v", got)
+	}
+	if got := inNamespace(t, ns, "check", "--output", "json"); got.stdout != "[]\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestJournal calls journalctl for the unit; a stand-in tells what with.
+func TestJournal(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "journalctl"), []byte("#!/bin/sh\necho \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	if got := ctsync("show", "log", "conntrack-sync"); got != (result{0, "--unit ctsync.service --boot\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	if got := ctsync("monitor", "log", "conntrack-sync"); got != (result{0, "--unit ctsync.service --follow\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	t.Setenv("PATH", "/nonexistent")
+	if got := ctsync("show", "log", "conntrack-sync"); got.exit != 1 || !strings.Contains(got.stderr, "standard error") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -31,7 +31,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	p := &program{stdout: stdout, stderr: stderr}
 	root := group("ctsync", "replicate the connection tracking table between firewalls",
 		p.daemon(), p.show(), p.reset(), p.restart(), p.commit(), p.flush(), p.resync(), p.bulk(), p.requestResync(),
-		p.notify(), p.cluster(), p.configuration(), p.status(), p.waitSynced(), p.demote(), p.promote(), p.version())
+		p.notify(), p.cluster(), p.configuration(), p.check(), p.status(), p.waitSynced(), p.demote(), p.promote(),
+		p.monitor(), p.version())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -40,12 +41,12 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	flags.StringVar(&p.config, "config", defaultConfig, "configuration `FILE`")
 	flags.StringVar(&p.control, "control", "", "control `SOCKET` of the daemon (default: what the configuration says)")
 	flags.StringVar(&p.output, "output", "text", "text or json")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.check() }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.checkFlags() }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
 
-func (p *program) check() error {
+func (p *program) checkFlags() error {
 	if p.output != "text" && p.output != "json" {
 		return usageError{fmt.Sprintf("--output %s: text and json are allowed", p.output)}
 	}

@@ -17,7 +17,7 @@ func (p *program) show() *cobra.Command {
 		group("cache", "flows of a cache", cache("internal", "internal"), cache("external", "external")),
 		cache("internal-cache", "internal"), cache("external-cache", "external"))
 	kernel := group("conntrack", "the kernel's connection tracking", p.table())
-	return group("show", "what there is", sync, kernel)
+	return group("show", "what there is", sync, kernel, p.showLog())
 }
 
 func (p *program) reset() *cobra.Command {
