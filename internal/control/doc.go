@@ -6,8 +6,9 @@
 //	       <── x 00000004 <exit code> ── and the connection ends
 //
 // The request is one line of JSON of at most 64 KiB. The answer is frames: a kind byte, a length of four bytes in
-// network order, the payload. Listings of any size stream in constant memory; a client that goes away ends its
-// handler's context. An answer without an exit frame was cut short, which is an error, never success.
+// network order, the payload. Listings of any size stream in constant memory. A client that goes away, or shuts
+// its sending side down, ends its handler's context. An answer without an exit frame was cut short, which is an
+// error, never success.
 package control
 
 import (

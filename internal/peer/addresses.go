@@ -57,7 +57,11 @@ func (c *changes) follow(ctx context.Context, every time.Duration, look func() e
 	for {
 		began := time.Now()
 		err := look()
-		if !sleep(ctx, max(settle, time.Since(began))) {
+		pause := max(settle, time.Since(began))
+		if err != nil {
+			pause = max(5*time.Millisecond, pause)
+		}
+		if !sleep(ctx, pause) {
 			return nil
 		}
 		if err != nil {

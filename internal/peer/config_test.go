@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -29,5 +30,28 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.Group != DefaultGroup || c.Links[0].Port != DefaultPort || c.Links[1].Port != 4000 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestUnreadableHost: a look that fails changes nothing, the next one that succeeds does.
+func TestUnreadableHost(t *testing.T) {
+	tr, err := Open(Config{Links: []Link{{Interface: "nosuch0"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	p := tr.ports[0]
+	host, fail := iface{index: 1 << 30, mtu: 1400}, error(nil)
+	p.read = func(string) (iface, error) { return host, fail }
+	if err := tr.look(); err != nil || tr.Stats()[0].State != stateDown || tr.PayloadLimit() != 1372 {
+		t.Fatalf("%v, %+v", err, tr.Stats()[0])
+	}
+	host, fail = iface{}, errors.New("interrupted")
+	if err := tr.look(); !errors.Is(err, fail) || tr.Stats()[0].State != stateDown {
+		t.Errorf("%v, %+v", err, tr.Stats()[0])
+	}
+	fail = nil
+	if err := tr.look(); err != nil || tr.Stats()[0].State != stateNoInterface {
+		t.Errorf("%v, %+v", err, tr.Stats()[0])
 	}
 }

@@ -19,6 +19,8 @@ type port struct {
 	socket *socket    // nil: not open
 	up     bool
 	said   string
+
+	read func(name string) (iface, error) // readIface
 }
 
 // The words of LinkStats.State.
@@ -29,12 +31,12 @@ const (
 	stateNoCarrier   = "no carrier"
 )
 
-// look compares what is open with what the host has, opens and closes, and publishes the outcome.
-func (p *port) look() {
-	host, err := readIface(p.name)
+// look compares what is open with what the host has, opens and closes, and publishes the outcome. Where the
+// host cannot be read, as when it changes meanwhile, everything stays as it is.
+func (p *port) look() error {
+	host, err := p.read(p.name)
 	if err != nil {
-		p.publish(&host, false, "cannot be read: "+err.Error())
-		return
+		return fmt.Errorf("peer: interface %s: %w", p.name, err)
 	}
 	want, text := p.want(&host)
 	if p.socket != nil && (p.socket.bound.index != want.index || p.socket.bound.listen != want.listen) {
@@ -49,6 +51,7 @@ func (p *port) look() {
 		up, text = p.open(want)
 	}
 	p.publish(&host, up, text)
+	return nil
 }
 
 // want is the socket that fits the host, and what is missing. An index or address of zero wants none.

@@ -2,9 +2,11 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Datagram is one datagram that came in. Payload is valid for the call that delivers it.
@@ -34,7 +36,7 @@ func Open(c Config) (*Transport, error) {
 	for i, l := range c.Links {
 		t.add(&link{Link: l, index: i, log: c.Log, dest: destination(&c, l)})
 	}
-	t.look()
+	_ = t.look() // Run looks again
 	return t, nil
 }
 
@@ -55,17 +57,19 @@ func (t *Transport) add(l *link) {
 			return
 		}
 	}
-	p := &port{cfg: &t.cfg, name: l.Interface, number: l.Port, links: []*link{l}}
+	p := &port{cfg: &t.cfg, name: l.Interface, number: l.Port, links: []*link{l}, read: readIface}
 	if !l.Peer.IsValid() {
 		p.group = t.cfg.Group
 	}
 	t.ports = append(t.ports, p)
 }
 
-func (t *Transport) look() {
+func (t *Transport) look() error {
+	var errs []error
 	for _, p := range t.ports {
-		p.look()
+		errs = append(errs, p.look())
 	}
+	return errors.Join(errs...)
 }
 
 // Close closes the sockets of a transport that does not run.
@@ -90,7 +94,7 @@ func (t *Transport) Run(ctx context.Context, deliver func([]Datagram)) error {
 	readers.Go(func() { t.forward(ctx, c.C) })
 	reading := map[*port]*socket{}
 	err = c.follow(ctx, relook, func() error {
-		t.look()
+		err := t.look()
 		for _, p := range t.ports {
 			if p.socket != nil && reading[p] != p.socket {
 				r := newReader(p)
@@ -98,7 +102,7 @@ func (t *Transport) Run(ctx context.Context, deliver func([]Datagram)) error {
 			}
 			reading[p] = p.socket
 		}
-		return nil
+		return err
 	})
 	cancel()
 	t.Close()
@@ -106,7 +110,7 @@ func (t *Transport) Run(ctx context.Context, deliver func([]Datagram)) error {
 	return err
 }
 
-// forward makes what a sender found out a change like any other.
+// forward makes what a sender found out a change like any other, a few times a second at most.
 func (t *Transport) forward(ctx context.Context, changes chan struct{}) {
 	for {
 		select {
@@ -114,6 +118,7 @@ func (t *Transport) forward(ctx context.Context, changes chan struct{}) {
 			return
 		case <-t.again:
 			token(changes)
+			sleep(ctx, 100*time.Millisecond)
 		}
 	}
 }
