@@ -28,6 +28,7 @@ type Config struct {
 	NotifyFIFOOwner  string         // user that must own the FIFO; empty: whom keepalived runs as (root)
 	DBus             bool           // listen to keepalived's signals, where there is a bus that has it
 	KeepalivedConfig string         // read for the members of the sync group; empty without vrrp
+	KeepalivedPID    string         // where keepalived writes its process id, to see it die; empty without vrrp
 	TrackFile        string         // readiness for keepalived's track_file
 	CommitTimeout    time.Duration  // whole seconds given to committed flows; 0: each keeps what it has left
 	Metrics          netip.AddrPort // invalid: off
@@ -100,7 +101,9 @@ const (
 	defaultPort       = 3780
 	defaultNotifyFIFO = "/run/ctsync/notify.fifo"
 	defaultKeepalived = "/etc/keepalived/keepalived.conf"
-	megabyte          = 1 << 20
+
+	defaultKeepalivedPID = "/run/keepalived.pid"
+	megabyte             = 1 << 20
 )
 
 var defaultGroup = netip.AddrFrom4([4]byte{225, 0, 0, 50})
@@ -116,6 +119,7 @@ func Default() Config {
 		NotifyFIFO:       defaultNotifyFIFO,
 		DBus:             true,
 		KeepalivedConfig: defaultKeepalived,
+		KeepalivedPID:    defaultKeepalivedPID,
 		TrackFile:        "/run/ctsync-track/ready",
 		LogLevel:         slog.LevelInfo,
 		Control:          "/run/ctsync/ctsync.ctl",

@@ -42,13 +42,14 @@ func (p *parser) finishCluster() {
 		"notify-fifo-owner": true,
 		"dbus":              c.DBus,
 		"keepalived-config": true,
+		"keepalived-pid":    true,
 	}
-	for _, name := range []string{"notify-fifo", "notify-fifo-owner", "dbus", "keepalived-config"} {
+	for _, name := range []string{"notify-fifo", "notify-fifo-owner", "dbus", "keepalived-config", "keepalived-pid"} {
 		if m, ok := p.said[name]; ok && asked[name] {
 			p.faultAt(m.line, name, "would do nothing, the failover mechanism is cluster and this is about keepalived: remove the line", "")
 		}
 	}
-	c.NotifyFIFO, c.NotifyFIFOOwner, c.DBus, c.KeepalivedConfig = "", "", false, ""
+	c.NotifyFIFO, c.NotifyFIFOOwner, c.DBus, c.KeepalivedConfig, c.KeepalivedPID = "", "", false, "", ""
 }
 
 // finishStandby: disable-external-cache is VyOS's word for a hot standby.
@@ -77,6 +78,7 @@ func (p *parser) finishPaths() {
 	used := map[string]string{}
 	for _, f := range []struct{ name, path string }{
 		{"keepalived-config", p.cfg.KeepalivedConfig},
+		{"keepalived-pid", p.cfg.KeepalivedPID},
 		{"notify-fifo", p.cfg.NotifyFIFO},
 		{"track-file", p.cfg.TrackFile},
 		{"control", p.cfg.Control},

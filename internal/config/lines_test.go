@@ -52,7 +52,7 @@ func TestLinesSayEveryField(t *testing.T) {
 		IgnoreAddress: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Links: []Link{{Interface: "x", Port: 1}},
 		ListenAddress: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, MulticastGroup: netip.MustParseAddr("225.0.0.51"),
 		SyncQueue: megabyte, PurgeTimeout: time.Second, StartupResync: true, DisableSyslog: true, Standby: Warm,
-		ClusterID: "x", NodeName: "x", NotifyFIFO: "/x", NotifyFIFOOwner: "x", DBus: true, KeepalivedConfig: "/x",
+		ClusterID: "x", NodeName: "x", NotifyFIFO: "/x", NotifyFIFOOwner: "x", DBus: true, KeepalivedConfig: "/x", KeepalivedPID: "/x",
 		TrackFile: "/x", CommitTimeout: time.Second, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
 		LogLevel: slog.LevelError, Control: "/x", ControlGroup: "x",
 	}
@@ -126,6 +126,7 @@ func drawKeepalived(t *rapid.T, c *Config) {
 		return
 	}
 	c.KeepalivedConfig = anyPath("keepalived").Draw(t, "keepalived")
+	c.KeepalivedPID = anyPath("pid").Draw(t, "pid")
 	c.DBus = rapid.Bool().Draw(t, "dbus")
 	if rapid.Bool().Draw(t, "fifo") {
 		c.NotifyFIFO = anyPath("fifo").Draw(t, "fifo path")

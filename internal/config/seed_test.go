@@ -40,7 +40,7 @@ func TestDocumentedExample(t *testing.T) {
 	want.MulticastGroup = netip.MustParseAddr("225.0.0.50")
 	want.SyncQueue = 8 << 20
 	want.PurgeTimeout = time.Minute
-	want.NotifyFIFO, want.DBus, want.KeepalivedConfig = "", false, ""
+	want.NotifyFIFO, want.DBus, want.KeepalivedConfig, want.KeepalivedPID = "", false, "", ""
 	got := parsed(t, documented)
 	if diff := cmp.Diff(exported(want), exported(got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

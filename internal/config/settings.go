@@ -124,6 +124,12 @@ var settings = []setting{
 		write:   func(c *Config) []string { return quoted(c.KeepalivedConfig) },
 	},
 	{
+		name: "keepalived-pid", syntax: "PATH", initial: defaultKeepalivedPID + " with vrrp",
+		allowed: allowedPath + defaultKeepalivedPID,
+		read:    single(path(maxPath), func(c *Config, v string) { c.KeepalivedPID = v }),
+		write:   func(c *Config) []string { return quoted(c.KeepalivedPID) },
+	},
+	{
 		name: "track-file", syntax: "PATH", initial: "/run/ctsync-track/ready", allowed: allowedPath + "/run/ctsync-track/ready",
 		read:  single(path(maxPath), func(c *Config, v string) { c.TrackFile = v }),
 		write: func(c *Config) []string { return quoted(c.TrackFile) },

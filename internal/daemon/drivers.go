@@ -41,7 +41,7 @@ func openDrivers(cfg *config.Config, log *slog.Logger) (*drivers, error) {
 	if cfg.DBus {
 		d.dbus = &notify.DBus{OnError: func(err error) { log.Info("keepalived on D-Bus", "error", err) }}
 	}
-	d.liveness = &notify.Liveness{}
+	d.liveness = &notify.Liveness{PIDFile: cfg.KeepalivedPID}
 	return d, nil
 }
 
