@@ -39,11 +39,14 @@ func (e *Engine) decided(d vrrp.Decision) {
 	if d.Reason != "" {
 		reason += ": " + d.Reason
 	}
-	if d.State == vrrp.Master {
+	e.role.reason = reason
+	switch to := react(e.role.is, d.State).Becomes; {
+	case to == e.role.is:
+	case to == Standby:
+		e.stepDown(reason)
+	default:
 		e.takeOver(reason)
-		return
 	}
-	e.stepDown(reason)
 }
 
 func (e *Engine) become(r Role, reason string) {
@@ -59,10 +62,6 @@ func (e *Engine) action(text string, count int) {
 
 // takeOver begins an activation: adopt what active nodes left, write what the kernel lacks.
 func (e *Engine) takeOver(reason string) {
-	if e.role.is != Standby {
-		e.role.reason = reason
-		return
-	}
 	e.role.lastLeader = e.peers.leader
 	e.role.began, e.role.adopted = e.now, 0
 	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
@@ -98,10 +97,6 @@ func (e *Engine) progressTakeover() {
 
 // stepDown ends an activation at once, wherever it is. What is under way finishes; nothing is undone.
 func (e *Engine) stepDown(reason string) {
-	if e.role.is == Standby {
-		e.role.reason = reason
-		return
-	}
 	e.role.began = e.now
 	e.dropJobs(jobAdopt)
 	e.become(Standby, reason)
