@@ -189,8 +189,7 @@ func (s *busSession) signal(ctx context.Context, sig *dbus.Signal) {
 		s.changed(ctx, sig)
 	case vrrpInterface + ".VrrpReloaded":
 		s.deliver(vrrp.Notice{Source: vrrp.SourceDBus, Kind: vrrp.Daemon, Event: vrrp.EventReloaded})
-		s.names = nil
-		s.readAll(ctx)
+		s.reloaded(ctx)
 	}
 }
 
@@ -219,6 +218,30 @@ func (s *busSession) came(ctx context.Context, owner string) {
 	s.owner, s.names = owner, nil
 	s.deliver(vrrp.Notice{Source: vrrp.SourceDBus, Kind: vrrp.Daemon})
 	s.readAll(ctx)
+}
+
+// reloaded reads all anew. An instance that is no longer there has perhaps not said so.
+func (s *busSession) reloaded(ctx context.Context) {
+	before := s.names
+	s.names = nil
+	s.readAll(ctx)
+	if s.names == nil {
+		return // it does not answer
+	}
+	for p, name := range before {
+		if _, still := s.names[p]; !still && name != "" && !s.knows(name) {
+			s.tell(name, vrrp.Deleted)
+		}
+	}
+}
+
+func (s *busSession) knows(name string) bool {
+	for _, n := range s.names {
+		if n == name {
+			return true
+		}
+	}
+	return false
 }
 
 // changed reads the state that a signal has announced. The signal's own word counts where reading is of no

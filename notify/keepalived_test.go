@@ -91,21 +91,32 @@ func TestReloadMembers(t *testing.T) {
 }
 
 func reloadMembers(t *testing.T, hint []string, bare bool) {
+	bus := notifytest.StartBus(t)
 	w, path := newWatch(t, hint...), fifoPath(t)
 	w.fifo(path)
-	dmz := notifytest.DMZ
+	onBus := newWatch(t, hint...) // the same, by D-Bus alone
+	onBus.bus(bus)
+	dmz, last := notifytest.DMZ, `fifo INSTANCE "VI_DMZ" FAULT`
 	if !bare {
-		dmz.Text = `notify_deleted "/bin/true"`
+		dmz.Text, last = `notify_deleted "/bin/true"`, `fifo INSTANCE "VI_DMZ" DELETED`
 	}
-	two := notifytest.Config{FIFO: path}
-	three := notifytest.Config{FIFO: path, Instances: []notifytest.Instance{notifytest.WAN, notifytest.LAN, dmz}}
-	_, k := master(t, w, two, "")
+	two := notifytest.Config{FIFO: path, DBus: true}
+	three := two
+	three.Instances = []notifytest.Instance{notifytest.WAN, notifytest.LAN, dmz}
+	_, k := master(t, w, two, bus.Address)
+	onBus.want("BACKUP dbus", "MASTER dbus")
 
 	k.Reload(three) // an instance more: the whole group flaps
 	w.want("BACKUP fifo", "MASTER fifo")
-	k.Reload(two) // and less: the group stays
-	w.hears(`"VI_DMZ" DELETED`)
+	onBus.want("BACKUP dbus", "MASTER dbus")
+	k.Reload(two) // and less: the group stays, whatever the instance's last word is
+	w.hears(last)
+	onBus.hears(`dbus INSTANCE "VI_DMZ" DELETED`)
 	w.quiet(500 * time.Millisecond)
+	onBus.quiet(0)
+	if hint != nil && bare {
+		return // the daemon reads the members again by now
+	}
 
 	renamed := two
 	renamed.Group = "NEW"
@@ -276,6 +287,33 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// The same on the bus: a frozen keepalived answers no call. That costs the driver half a second at most, is
+// reported, and tells nothing of the state.
+func TestFreezeOnBus(t *testing.T) {
+	t.Parallel()
+	bus := notifytest.StartBus(t)
+	k := notifytest.New(t).Node("a").Keepalived(notifytest.Config{DBus: true}, bus.Address)
+	w := newWatch(t, members...)
+	w.bus(bus)
+	w.want("BACKUP dbus", "MASTER dbus")
+	k.SignalChild(syscall.SIGSTOP)
+
+	late, failed := newWatch(t, members...), make(chan error, 8) // starts now, and reads
+	began := time.Now()
+	late.run(&notify.DBus{Address: bus.Address, OnError: func(err error) { failed <- err }})
+	select {
+	case err := <-failed:
+		if d := time.Since(began); d > 1500*time.Millisecond || !strings.Contains(err.Error(), "deadline") {
+			t.Errorf("%v after %v", err, d)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nothing is reported")
+	}
+	w.quiet(100 * time.Millisecond)
+	k.SignalChild(syscall.SIGCONT)
+	late.want("MASTER dbus") // at the next reading
+}
+
 // Case 9: one link is down, and up again.
 func TestSingleLinkDown(t *testing.T) {
 	t.Parallel()
@@ -442,6 +480,7 @@ func TestFIFOFull(t *testing.T) {
 	node := notifytest.New(t).Node("a")
 	node.Keepalived(notifytest.Config{FIFO: path, DBus: true}, bus.Address)
 	notifytest.Eventually(t, "keepalived is MASTER", func() bool { return node.HasAddress(notifytest.LAN.VIP()) })
+	time.Sleep(300 * time.Millisecond) // its lines come, and are dropped, after its addresses
 	w := newWatch(t, members...)
 	w.run(f)
 	w.hears("LINES_LOST")

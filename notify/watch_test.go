@@ -41,7 +41,7 @@ func newWatch(t *testing.T, members ...string) *watch {
 
 func (w *watch) explain() {
 	if w.t.Failed() {
-		w.t.Logf("notices:\n%s\nnotes:\n%s", strings.Join(w.notices, "\n"), strings.Join(w.notes, "\n"))
+		w.t.Logf("the last notices:\n%s\nnotes:\n%s", strings.Join(w.notices[max(0, len(w.notices)-50):], "\n"), strings.Join(w.notes, "\n"))
 	}
 }
 

@@ -11,6 +11,7 @@ type membership struct {
 	group   string
 	hint    []string
 	learned []string
+	deleted []string
 	run     []Notice // INSTANCE lines since the last GROUP line of any group
 }
 
@@ -35,6 +36,10 @@ func (m *membership) instance(n Notice) {
 	if len(m.run) < maxRun {
 		m.run = append(m.run, n)
 	}
+	m.deleted = without(m.deleted, []string{n.Name})
+	if n.State == Deleted && len(m.deleted) < maxRun {
+		m.deleted = append(m.deleted, n.Name)
+	}
 }
 
 // claim takes the instances that said what this GROUP line says as members of its group. It reports
@@ -57,6 +62,7 @@ func (m *membership) claim(n Notice) (renamed bool) {
 	}
 	rest := without(m.learned, said)
 	if names, certain := m.known(); certain || len(rest) == 0 {
+		names = without(names, m.deleted)
 		return len(names) == len(said) && len(without(names, said)) == 0
 	}
 	m.learned = rest

@@ -89,7 +89,8 @@ func derivedReason(s State, last string) string {
 
 // derive says what the group's state must be by its instances. It is Unknown while some are MASTER and some
 // are not: members of a sync group move together, so that is either a moment within a transition, or an
-// instance that no longer belongs to the group. Deleted instances do not count unless all are; complete
+// instance that no longer belongs to the group (one that a reload removed says FAULT as its last word
+// unless it has a notify_deleted). Deleted instances do not count unless all are; complete
 // says that every member has been heard.
 func (v *view) derive(members []string) (s State, complete bool) {
 	complete = true
