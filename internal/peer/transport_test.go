@@ -66,6 +66,42 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
+// TestOnTheWire drops in the sender what is not as it must be: a TTL of 1 for multicast, and DF.
+func TestOnTheWire(t *testing.T) {
+	for name, group := range map[string]netip.Addr{"v4": DefaultGroup, "v6": group6} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nsA, nsB := pair(t, 1)
+			run(t, "ip", "netns", "exec", nsA, "nft", "add table inet f; add chain inet f out { type filter hook output priority 0; };"+
+				"add rule inet f out udp dport 3780 ip ttl != 1 drop; add rule inet f out udp dport 3780 ip frag-off & 0x4000 == 0 drop;"+
+				"add rule inet f out udp dport 3780 ip6 hoplimit != 1 drop")
+			a, b := startNode(t, nsA, multicast(group, "eth1")), startNode(t, nsB, multicast(group, "eth1"))
+			exchange(a, b)
+			if s := a.ask("report").Stats[0]; s.State != stateRunning {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestOtherGroup: what another program of the host joined is not taken, although the port is the same.
+func TestOtherGroup(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := pair(t, 1)
+	run(t, "ip", "-n", nsB, "addr", "add", "225.0.0.99/32", "dev", "eth1", "autojoin")
+	a := startNode(t, nsA, multicast(netip.MustParseAddr("225.0.0.99"), "eth1"))
+	b := startNode(t, nsB, multicast(DefaultGroup, "eth1"))
+	a.up()
+	b.up()
+	if s := a.ask("send 10 10 -").Stats[0]; s.PacketsSent != 10 {
+		t.Fatalf("%+v", s)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if got := b.ask("report").Got[0]; got != 0 {
+		t.Errorf("%d datagrams of another group", got)
+	}
+}
+
 // TestTwoLinks: the same bytes over both, and over the other when one is gone.
 func TestTwoLinks(t *testing.T) {
 	t.Parallel()
@@ -204,57 +240,6 @@ func TestListenAddress(t *testing.T) {
 	a.wait("a datagram", func(r report) bool { return r.Got[0] == 1 })
 	a.ip("addr", "flush", "dev", "eth1")
 	a.wait("waiting again", func(r report) bool { return !r.Stats[0].Up })
-}
-
-// TestPayloadLimit follows the smallest MTU, and never fragments.
-func TestPayloadLimit(t *testing.T) {
-	t.Parallel()
-	nsA, nsB := pair(t, 2)
-	a := startNode(t, nsA, multicast(DefaultGroup, "eth1", "eth2"))
-	b := startNode(t, nsB, multicast(DefaultGroup, "eth1", "eth2"))
-	a.up()
-	b.up()
-	if r := a.ask("report"); r.Limit != 1452 {
-		t.Errorf("limit %d of MTU 1500, want 1452", r.Limit)
-	}
-	a.ip("link", "set", "eth2", "mtu", "1000")
-	a.wait("limit 972", func(r report) bool { return r.Limit == 972 && r.Stats[1].MTU == 1000 })
-	r := a.ask("send 1 1200 -")
-	if r.Stats[0].SendErrors != 0 || r.Stats[1].SendErrors != 1 || !strings.Contains(r.Stats[1].State, "larger") {
-		t.Errorf("1200 bytes over MTU 1000: %+v", r.Stats)
-	}
-	r = a.ask("send 1 972 -")
-	if r.Stats[1].SendErrors != 1 || r.Stats[1].State != stateRunning {
-		t.Errorf("972 bytes over MTU 1000: %+v", r.Stats[1])
-	}
-	b.wait("2 and 1", func(r report) bool { return r.Got[0] == 2 && r.Got[1] == 1 })
-	a.ip("link", "set", "eth2", "mtu", "9000")
-	a.wait("limit 1452", func(r report) bool { return r.Limit == 1452 })
-}
-
-// TestPathMTU: a router between the peers carries less than the interface.
-func TestPathMTU(t *testing.T) {
-	t.Parallel()
-	nsA, router := pair(t, 1)
-	nsB, _ := pair(t, 0)
-	run(t, "ip", "-n", router, "link", "add", "eth9", "mtu", "1200", "type", "veth", "peer", "name", "eth1", "netns", nsB)
-	run(t, "ip", "-n", router, "link", "set", "eth9", "up")
-	run(t, "ip", "-n", router, "addr", "add", "10.9.9.1/24", "dev", "eth9")
-	run(t, "ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-	run(t, "ip", "-n", nsB, "link", "set", "eth1", "up")
-	run(t, "ip", "-n", nsB, "addr", "add", "10.9.9.2/24", "dev", "eth1")
-	run(t, "ip", "-n", nsB, "route", "add", "default", "via", "10.9.9.1")
-	run(t, "ip", "-n", nsA, "route", "add", "default", "via", "10.9.1.2")
-	a := startNode(t, nsA, Config{Links: []Link{unicast("eth1", "10.9.9.2")}})
-	b := startNode(t, nsB, Config{Links: []Link{unicast("eth1", "10.9.1.1")}})
-	a.up()
-	b.up()
-	a.wait("limit 1172", func(r report) bool {
-		return a.ask(fmt.Sprintf("send 1 %d -", r.Limit)).Limit == 1172
-	})
-	got := b.ask("report").Got[0]
-	a.ask("send 1 1172 -")
-	b.wait("what fits arrives", func(r report) bool { return r.Got[0] > got })
 }
 
 // TestLossCounted: what the receive buffer cannot hold is in the counters, to the datagram.
