@@ -145,6 +145,12 @@ func TestStale(t *testing.T) {
 	}
 }
 
+func TestLongPath(t *testing.T) {
+	if _, err := Listen("/"+strings.Repeat("x", maxPath), ""); err == nil || !strings.Contains(err.Error(), "107 are allowed") {
+		t.Errorf("a path of 108 bytes: %v", err)
+	}
+}
+
 // TestStartTogether: of many that start at once over a stale socket exactly one wins.
 func TestStartTogether(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")

@@ -14,10 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxPath is what fits sockaddr_un with its NUL (unix(7)).
+const maxPath = 107
+
 // Listen makes the socket at path, for root alone or, where group is not empty, for that group too. What a
 // dead daemon left there is replaced. A living one is an error that names it: it is told by a lock beside the
 // socket, which the kernel gives up with its process, so that two that start at once cannot both win.
 func Listen(path, group string) (*Server, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("control: the path of the socket has %d bytes, %d are allowed: choose a shorter one with --control", len(path), maxPath)
+	}
 	gid, err := groupID(group)
 	if err != nil {
 		return nil, err
