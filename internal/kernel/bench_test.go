@@ -55,6 +55,46 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
+// BenchmarkReceiveOnline is per event too, beside a writer that makes them as fast as it can.
+func BenchmarkReceiveOnline(b *testing.B) {
+	newNetns(b)
+	nft(b, natTables)
+	w := openWriter(b)
+	e := openEvents(b, EventsConfig{ReceiveBuffer: 8 << 20})
+	stop, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		var results []flow.Result
+		create, remove := numberedOps(flow.OpCreate, 0, maxBatch), numberedOps(flow.OpDelete, 0, maxBatch)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			results = w.Do(create, results[:0])
+			results = w.Do(remove, results[:0])
+		}
+	}()
+	into := make([]flow.Event, 1024)
+	calls := 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	at := 0
+	for at < b.N {
+		n, _, err := e.Receive(into, time.Second)
+		if err != nil {
+			b.Fatal(err)
+		}
+		calls++
+		at += n
+	}
+	b.ReportMetric(float64(at)/float64(calls), "events/call")
+	b.ReportMetric(float64(e.Stats().Overruns), "overruns")
+	close(stop)
+	<-ended
+}
+
 // benchmarkCreate is per operation; a create is undone off the clock.
 func benchmarkCreate(b *testing.B, size int, flows func(i int) flow.Flow) {
 	newNetns(b)

@@ -249,6 +249,43 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestZeroIsAbsent: what is rare and zero makes no Extra.
+func TestZeroIsAbsent(t *testing.T) {
+	b := golden(t, "dump-udp-mark")[headers:]
+	b = appendSeqAdj(b, ctaSeqAdjOrig, new(flow.SeqAdj))
+	b = appendSynProxy(b, new(flow.SynProxy))
+	b = putBytes(b, ctaLabels, make([]byte, 16))
+	b = putBytes(b, ctaProtoInfo, appendSCTP(nil, &flow.Flow{Extra: new(flow.Extra)}))
+	if f, err := decodeAttrs(b, flow.IPv4); err != nil || f.Extra != nil {
+		t.Errorf("%+v, %v", f.Extra, err)
+	}
+}
+
+// TestEncodedUpdate: flags that are not ours stay as the kernel has them, a timeout of 0 is none, and what may
+// not change is not there.
+func TestEncodedUpdate(t *testing.T) {
+	f := withExtra(snat(numbered(1), "198.51.100.1", 7), func(x *flow.Extra) {
+		x.Helper, x.HasMaster, x.Master = helperName("ftp"), true, numbered(2).Key
+	})
+	f.Timeout = 0
+	b := appendOp(nil, 1, 0, &flow.Op{Kind: flow.OpUpdate, Flow: f})
+	m := parse(t, b[headers:])
+	tcp := parse(t, parse(t, m[ctaProtoInfo])[ctaProtoInfoTCP])
+	for _, typ := range []uint16{ctaTCPFlagsOrig, ctaTCPFlagsReply} {
+		if flags := tcp[typ]; flags[0] != 0x0b || flags[1] != 0x0b {
+			t.Errorf("flags %x", flags)
+		}
+	}
+	if binary.BigEndian.Uint32(m[ctaTimeout]) != 1 {
+		t.Errorf("timeout %x", m[ctaTimeout])
+	}
+	for _, typ := range []uint16{ctaNATSrc, ctaNATDst, ctaTupleMaster, ctaHelp, ctaTupleReply, ctaID} {
+		if v, ok := m[typ]; ok {
+			t.Errorf("attribute %d: %x", typ, v)
+		}
+	}
+}
+
 // TestNothingIsAliased: what was decoded outlives the buffer it was decoded from.
 func TestNothingIsAliased(t *testing.T) {
 	for name, b := range goldens(t) {

@@ -42,7 +42,7 @@ type told uint8
 const (
 	nothing told = iota
 	entry        // the entry of a get
-	verdict      // an error, or the acknowledgement
+	verdict      // a failure, or the acknowledgement
 )
 
 // OpenWriter opens a socket in the calling thread's network namespace.
@@ -192,8 +192,7 @@ func (w *Writer) answer(m *message, i int, r *flow.Result) {
 		errno, err := m.errno()
 		switch {
 		case err != nil: // said, but not understood
-		case errno == 0 && w.told[i] == entry: // the entry has spoken
-		case errno == 0 && reads(r.Kind): // the entry was lost
+		case errno == 0 && reads(r.Kind): // the entry says it all, or was lost
 		default:
 			r.Errno = tolerated(r.Kind, errno)
 		}
