@@ -98,6 +98,27 @@ func TestHooksByName(t *testing.T) {
 	}
 }
 
+// TestRulesOfIptables: iptables-nft puts its own matches and targets into nftables' rules.
+func TestRulesOfIptables(t *testing.T) {
+	xt := func(kind, name string) []byte {
+		data := putBytes(nil, nftXTName, append([]byte(name), 0))
+		expr := putBytes(putBytes(nil, nftExprName, append([]byte(kind), 0)), nftExprData, data)
+		return putBytes(nil, nftRuleExprs, putBytes(nil, 1, expr))
+	}
+	for _, c := range []struct {
+		kind, name string
+		tracks     bool
+	}{
+		{"match", "conntrack", true}, {"match", "state", true}, {"match", "tcp", false}, {"match", "mark", false},
+		{"target", "MASQUERADE", true}, {"target", "SNAT", true}, {"target", "LOG", false}, {"lookup", "conntrack", false},
+	} {
+		var r Ruleset
+		if err := r.rule(xt(c.kind, c.name)); err != nil || r.Tracks != c.tracks {
+			t.Errorf("%s %s: tracks %v, %v", c.kind, c.name, r.Tracks, err)
+		}
+	}
+}
+
 func TestCheckTable(t *testing.T) {
 	newNetns(t)
 	nft(t, natTables)
