@@ -242,7 +242,7 @@ func TestFIFOOrder(t *testing.T) {
 	}()
 	for next := 0; next < lines; {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		stop := next + 1000
+		stop := min(next+1000, lines)
 		f.Run(ctx, func(n vrrp.Notice) {
 			if n.Name != fmt.Sprint(next) {
 				t.Fatalf("got %s, want %d", n.Name, next)

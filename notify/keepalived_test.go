@@ -533,6 +533,38 @@ func TestStartedAfterKeepalivedByBus(t *testing.T) {
 	w.want("STOP dbus", "GONE process")
 }
 
+// The same without D-Bus, where the FIFO was read by a daemon that has ended: keepalived is asked.
+func TestStartedAgainWithoutBus(t *testing.T) {
+	t.Parallel()
+	first, path := newWatch(t), fifoPath(t)
+	_, stop := first.fifo(path)
+	node, k := master(t, first, notifytest.Config{FIFO: path}, "")
+	stop()
+	if _, err := notify.Ask(t.Context(), k.PIDFile, "VG"); err == nil || !strings.Contains(err.Error(), "will tell it by itself") {
+		t.Errorf("asked too early: %v", err)
+	}
+	time.Sleep(2 * time.Second)
+
+	w := newWatch(t)
+	w.fifo(path)
+	for _, state := range []string{"MASTER", "FAULT"} {
+		n, err := notify.Ask(t.Context(), k.PIDFile, "VG")
+		if err != nil || n.State.String() != state {
+			t.Fatalf("asked: %+v, %v", n, err)
+		}
+		w.heard <- n
+		if state == "MASTER" {
+			w.want("MASTER process")
+			node.Carrier("wan", false)
+			w.want("FAULT fifo")
+		}
+	}
+	w.quiet(100 * time.Millisecond)
+	if _, err := notify.Ask(t.Context(), k.PIDFile, "OTHER"); err == nil || !strings.Contains(err.Error(), "no answer about") {
+		t.Errorf("asked about another group: %v", err)
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

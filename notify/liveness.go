@@ -43,7 +43,7 @@ func (l *Liveness) Run(ctx context.Context, deliver func(vrrp.Notice)) error {
 		deliver(vrrp.Notice{Source: vrrp.SourceProcess, Kind: vrrp.Daemon, State: s, Event: event})
 	}
 	for died := false; ; {
-		process, err := l.find()
+		_, process, err := l.find()
 		switch {
 		case err == nil && died:
 			say(vrrp.Unknown, vrrp.EventRestarted)
@@ -75,29 +75,29 @@ func (l *Liveness) poll() time.Duration {
 }
 
 // find opens the process that the file names, as a pidfd.
-func (l *Liveness) find() (*os.File, error) {
+func (l *Liveness) find() (pid int, process *os.File, err error) {
 	path := l.PIDFile
 	if path == "" {
 		path = PIDFile
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	pid, err := strconv.Atoi(string(bytes.TrimSpace(text)))
+	pid, err = strconv.Atoi(string(bytes.TrimSpace(text)))
 	if err != nil || pid <= 0 {
-		return nil, fmt.Errorf("notify: %s holds no process id", path)
+		return 0, nil, fmt.Errorf("notify: %s holds no process id", path)
 	}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("notify: open process %d of %s: %w", pid, path, err)
+		return 0, nil, fmt.Errorf("notify: open process %d of %s: %w", pid, path, err)
 	}
-	process := os.NewFile(uintptr(fd), "pidfd")
+	process = os.NewFile(uintptr(fd), "pidfd")
 	if err := l.check(pid); err != nil || exited(fd) {
 		process.Close()
-		return nil, errors.Join(err, os.ErrProcessDone)
+		return 0, nil, errors.Join(err, os.ErrProcessDone)
 	}
-	return process, nil
+	return pid, process, nil
 }
 
 func (l *Liveness) check(pid int) error {
