@@ -74,6 +74,7 @@ type Cipher struct {
 	random  io.Reader
 	sub     uint64
 	aead    cipher.AEAD
+	nonce   [nonceLen]byte
 }
 
 // NewCipher makes the cipher of epoch. random gives nonces; it is needed for sealing only.
@@ -100,17 +101,17 @@ func (c *Cipher) Seal(b []byte, headerLen int, counter uint64) ([]byte, error) {
 	if err := c.at(counter); err != nil {
 		return nil, err
 	}
-	var nonce [nonceLen]byte
-	if _, err := io.ReadFull(c.random, nonce[:]); err != nil {
+	nonce := c.nonce[:]
+	if _, err := io.ReadFull(c.random, nonce); err != nil {
 		return nil, err
 	}
 	b[keyIDAt] = c.key.ID
 	body := len(b) - headerLen
-	b = append(slices.Grow(b, nonceLen+tagLen), nonce[:]...) // moves on, two lines below
+	b = append(slices.Grow(b, nonceLen+tagLen), nonce...) // moves on, two lines below
 	copy(b[headerLen+nonceLen:], b[headerLen:headerLen+body])
-	copy(b[headerLen:], nonce[:])
+	copy(b[headerLen:], nonce)
 	plain := b[headerLen+nonceLen:]
-	sealed := c.aead.Seal(plain[:0], nonce[:], plain, b[:headerLen])
+	sealed := c.aead.Seal(plain[:0], nonce, plain, b[:headerLen])
 	return b[:headerLen+nonceLen+len(sealed)], nil
 }
 

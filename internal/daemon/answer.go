@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"sort"
@@ -183,6 +184,9 @@ func engineVerb(what string, vs ...engine.Verb) func(*Daemon, *call) int {
 				break
 			}
 		}
+		if c.json {
+			return c.replied(r)
+		}
 		if what != "" {
 			fmt.Fprintf(c.stdout, "%d %s in %s\n", r.Done, what, r.Duration.Round(time.Microsecond))
 		}
@@ -194,6 +198,21 @@ func engineVerb(what string, vs ...engine.Verb) func(*Daemon, *call) int {
 		}
 		return exitOK
 	}
+}
+
+// replied prints the answer of an engine's verb for programs.
+func (c *call) replied(r engine.Reply) int {
+	code := exitOK
+	if r.Err != "" {
+		code = exitFailed
+	}
+	err := json.NewEncoder(c.stdout).Encode(struct {
+		Done     int            `json:"done"`
+		Failed   map[string]int `json:"failed"`   // by reason
+		Duration float64        `json:"duration"` // seconds
+		Error    string         `json:"error"`
+	}{r.Done, r.Failed, r.Duration.Seconds(), r.Err})
+	return max(code, c.printed(err))
 }
 
 func sorted(m map[string]int) (keys []string) {
@@ -251,15 +270,21 @@ func (d *Daemon) awaitRole(c *call, s vrrp.State) int {
 	if s == vrrp.Master {
 		want = engine.Active
 	}
+	give := time.After(roleLimit)
 	for d.loop.status().Role != want {
 		select {
 		case <-c.ctx.Done():
 			return exitFailed
+		case <-give:
+			return c.failed("this node is not %s after %s: see `ctsync status`", want, roleLimit)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return exitOK
 }
+
+// roleLimit bounds a takeover as its orderer sees it: 2,000,000 flows are written in about 14 s.
+const roleLimit = 60 * time.Second
 
 // clusterStatus exits as an OCF monitor does: 8 running as master, 0 running as slave.
 func (d *Daemon) clusterStatus(c *call) int {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -26,7 +27,7 @@ func (j journal) note(n engine.Note) {
 	if n.Duration != 0 {
 		args = append(args, "duration", n.Duration.Round(10*time.Microsecond))
 	}
-	j.log.Log(nil, level, text, args...) //nolint:staticcheck // no context is wanted
+	j.log.Log(context.Background(), level, text, args...)
 }
 
 var eventNames = map[engine.NoteKind]string{
