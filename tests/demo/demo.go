@@ -86,7 +86,7 @@ func describe(nat lab.NAT) string {
 // pair builds a lab, breaks it in every way and removes it.
 func (d *demo) pair(nat lab.NAT) ([]lab.Result, error) {
 	fmt.Printf("\n%s with %s\n\n", d.daemon, describe(nat))
-	l, err := lab.New(lab.Options{NAT: nat, Daemon: d.kind})
+	l, err := lab.New(lab.Options{NAT: nat, Daemon: d.kind, IPv6: d.ipv6})
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type settings struct {
 	daemon  string
 	nat     string
 	further int
+	ipv6    bool
 	plan    lab.Plan
 }
 
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&s.daemon, "daemon", "ctsync", "what replicates: ctsync, or to compare: conntrackd, none")
 	flag.StringVar(&s.nat, "nat", "snat,masquerade", "kinds of translation to run with, one after the other")
 	flag.IntVar(&s.further, "further", 0, "idle connections in the master's table besides the live ones")
+	flag.BoolVar(&s.ipv6, "ipv6", true, "every second conversation over IPv6, with VRRP instances of its own")
 	flag.IntVar(&s.plan.TCP, "tcp", 200, "TCP conversations that are mostly idle")
 	flag.IntVar(&s.plan.Bulk, "bulk", 4, "TCP conversations that send all the time, both ways")
 	flag.IntVar(&s.plan.UDP, "udp", 20, "UDP conversations")

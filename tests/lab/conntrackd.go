@@ -57,6 +57,7 @@ General {
 			TCP
 			UDP
 			ICMP
+			IPv6-ICMP
 		}
 		Address Ignore {
 			IPv4_address 127.0.0.1
@@ -65,6 +66,8 @@ General {
 			IPv4_address %[4]s
 			IPv4_address %[5]s
 			IPv4_address %[6]s
+			IPv6_address %[7]s
+			IPv6_address %[8]s
 		}
 	}
 }
@@ -90,7 +93,8 @@ func (c *conntrackd) Process() *Process { return c.process }
 func (c *conntrackd) Start() error {
 	r := c.router
 	config := fmt.Sprintf(conntrackdConfig, r.SyncAddress(0).Addr(), r.Folder,
-		r.WANAddress().Addr(), r.LANAddress().Addr(), LANVIP, r.Peer.SyncAddress(0).Addr())
+		r.WANAddress().Addr(), r.LANAddress().Addr(), LANVIP, r.Peer.SyncAddress(0).Addr(),
+		r.WANAddress6().Addr(), r.LANAddress6().Addr())
 	if err := os.WriteFile(c.config, []byte(config), 0o600); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}

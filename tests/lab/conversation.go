@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -50,6 +51,7 @@ const (
 // a place, and what arrives must be what was sent there. Safe for concurrent use.
 type Conversation struct {
 	Kind Talk
+	IPv6 bool
 	id   uint32
 	end  io.Closer // ends the client's side
 
@@ -65,9 +67,18 @@ type Conversation struct {
 // Verdict is one conversation's fate since the last fault.
 type Verdict struct {
 	Kind    Talk
+	IPv6    bool
 	Outcome Outcome
 	Reason  string
 	Stall   time.Duration // the longest wait for an answer
+}
+
+// server is the server's address for the conversation.
+func (c *Conversation) server() netip.Addr {
+	if c.IPv6 {
+		return ServerAddress6
+	}
+	return ServerAddress
 }
 
 // sending notes that the position up to which was sent is now n.
@@ -154,7 +165,7 @@ func (c *Conversation) ended() bool {
 func (c *Conversation) verdict(active bool) Verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := Verdict{Kind: c.Kind, Outcome: c.outcome, Reason: c.reason, Stall: max(c.stall, c.waited())}
+	v := Verdict{Kind: c.Kind, IPv6: c.IPv6, Outcome: c.outcome, Reason: c.reason, Stall: max(c.stall, c.waited())}
 	if v.Outcome == Survived && !active {
 		v.Outcome, v.Reason = Silent, fmt.Sprintf("no answer for %s", v.Stall.Round(time.Millisecond))
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -44,8 +45,12 @@ func (r *Router) forget() error {
 	if _, err := r.Run("conntrack", "-F"); err != nil {
 		return err
 	}
-	commands := fmt.Sprintf("neighbour flush all\naddress flush dev %[1]s to %[2]s/32\naddress flush dev %[3]s to %[4]s/32\n",
-		WAN, WANVIP, LAN, LANVIP)
+	commands := "neighbour flush all\n"
+	for _, i := range r.instances() {
+		for _, a := range i.addresses {
+			commands += fmt.Sprintf("address flush dev %s to %s\n", i.link, netip.PrefixFrom(netip.MustParsePrefix(a).Addr(), netip.MustParsePrefix(a).Addr().BitLen()))
+		}
+	}
 	_, err := r.RunInput(commands, "ip", "-batch", "-")
 	return err
 }

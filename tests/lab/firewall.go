@@ -37,7 +37,7 @@ table inet filter {
 		ct state invalid counter drop
 		ct state established,related counter accept
 		iifname "lan0" oifname "wan0" ct state new tcp flags & (fin | syn | rst | ack) == syn counter accept
-		iifname "lan0" oifname "wan0" ct state new meta l4proto { udp, icmp } counter accept
+		iifname "lan0" oifname "wan0" ct state new meta l4proto { udp, icmp, ipv6-icmp } counter accept
 		counter
 	}
 }
@@ -50,6 +50,15 @@ table ip nat {
 		TRANSLATE
 	}
 }
+table ip6 nat {
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "wan0" ip6 saddr fd00:10::/64 jump translate
+	}
+	chain translate {
+		TRANSLATE6
+	}
+}
 `
 
 // translations choose ports at random, so that a connection that a router does not know cannot get its old
@@ -59,9 +68,15 @@ var translations = map[NAT]string{
 	Masquerade: "masquerade fully-random",
 }
 
+var translations6 = map[NAT]string{
+	SNAT:       "meta l4proto { tcp, udp } snat to [2001:db8:51::1]:20000-59999 fully-random\n\t\tsnat to 2001:db8:51::1",
+	Masquerade: "masquerade fully-random",
+}
+
 func (l *Lab) makeFirewalls() error {
 	for _, r := range l.Routers() {
 		rules := strings.NewReplacer(
+			"TRANSLATE6", translations6[l.options.NAT],
 			"TRANSLATE", translations[l.options.NAT],
 			"PROBE", strconv.Itoa(portProbe),
 			"NUMBER", strconv.Itoa(r.number()),
@@ -70,6 +85,9 @@ func (l *Lab) makeFirewalls() error {
 			return err
 		}
 		if err := r.sysctl("net/ipv4/ip_forward", "1"); err != nil {
+			return err
+		}
+		if err := r.sysctl("net/ipv6/conf/all/forwarding", "1"); err != nil {
 			return err
 		}
 		// a redirect would teach the client one router's own address

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,9 +13,11 @@ import (
 
 // The sync group and its instances.
 const (
-	Group       = "VG"
-	InstanceWAN = "VI_WAN"
-	InstanceLAN = "VI_LAN"
+	Group        = "VG"
+	InstanceWAN  = "VI_WAN"
+	InstanceLAN  = "VI_LAN"
+	InstanceWAN6 = "VI_WAN6"
+	InstanceLAN6 = "VI_LAN6"
 )
 
 // Hooks are what keepalived's configuration must say for a daemon.
@@ -45,7 +48,11 @@ func (r *Router) KeepalivedConfig() string {
 	if hooks.TrackFile != "" {
 		say("track_file synced {\n\tfile %s\n\tweight 1\n}", hooks.TrackFile)
 	}
-	say("vrrp_sync_group %s {\n\tgroup {\n\t\t%s\n\t\t%s\n\t}", Group, InstanceWAN, InstanceLAN)
+	say("vrrp_sync_group %s {\n\tgroup {", Group)
+	for _, i := range r.instances() {
+		say("\t\t%s", i.name)
+	}
+	say("\t}")
 	for _, line := range hooks.Group {
 		say("\t%s", line)
 	}
@@ -53,19 +60,36 @@ func (r *Router) KeepalivedConfig() string {
 		say("\ttrack_file {\n\t\tsynced\n\t}")
 	}
 	say("}")
-	r.instance(say, InstanceWAN, WAN, 11, WANVIP.String(), hooks.Instance)
-	r.instance(say, InstanceLAN, LAN, 12, LANVIP.String(), hooks.Instance)
+	for _, i := range r.instances() {
+		say("vrrp_instance %s {\n\tstate BACKUP\n\tinterface %s\n\tvirtual_router_id %d\n\tpriority %d\n\tadvert_int %g",
+			i.name, i.link, i.id, r.Priority, r.lab.options.Advert.Seconds())
+		say("\tvirtual_ipaddress {\n\t\t%s\n\t}", strings.Join(i.addresses, "\n\t\t"))
+		for _, line := range hooks.Instance {
+			say("\t%s", line)
+		}
+		say("}")
+	}
 	return b.String()
 }
 
-func (r *Router) instance(say func(string, ...any), name, link string, id int, vip string, lines []string) {
-	say("vrrp_instance %s {\n\tstate BACKUP\n\tinterface %s\n\tvirtual_router_id %d\n\tpriority %d\n\tadvert_int %g",
-		name, link, id, r.Priority, r.lab.options.Advert.Seconds())
-	say("\tvirtual_ipaddress {\n\t\t%s/24\n\t}", vip)
-	for _, line := range lines {
-		say("\t%s", line)
+// instance is one VRRP instance. One of IPv6 has a link-local address first (RFC 5798, section 5.2.9).
+type instance struct {
+	name, link string
+	id         int
+	addresses  []string
+}
+
+func (r *Router) instances() []instance {
+	all := []instance{
+		{InstanceWAN, WAN, 11, []string{WANVIP.String() + "/24"}},
+		{InstanceLAN, LAN, 12, []string{LANVIP.String() + "/24"}},
 	}
-	say("}")
+	if r.lab.options.IPv6 {
+		all = append(all,
+			instance{InstanceWAN6, WAN, 21, []string{"fe80::51:1/64", WANVIP6.String() + "/64"}},
+			instance{InstanceLAN6, LAN, 22, []string{"fe80::10:1/64", LANVIP6.String() + "/64"}})
+	}
+	return all
 }
 
 // StartKeepalived starts keepalived with pid files of its own; it does not wait for a state.
@@ -84,27 +108,35 @@ func (r *Router) StartKeepalived() error {
 // StopKeepalived stops it gracefully: it gives the addresses away, then ends.
 func (r *Router) StopKeepalived() error { return r.Keepalived.Stop(5 * time.Second) }
 
-// Holds says whether the router has both virtual addresses.
+// Holds says whether the router has every virtual address.
 func (r *Router) Holds() bool {
-	held := 0
-	for link, vip := range map[string]string{WAN: WANVIP.String(), LAN: LANVIP.String()} {
-		dev, err := r.links.LinkByName(link)
-		if err != nil {
-			return false
-		}
-		addrs, _ := r.links.AddrList(dev, netlink.FAMILY_V4)
-		for _, a := range addrs {
-			if a.IP.String() == vip {
-				held++
+	for _, i := range r.instances() {
+		for _, address := range i.addresses {
+			if !r.has(i.link, netip.MustParsePrefix(address).Addr()) {
+				return false
 			}
 		}
 	}
-	return held == 2
+	return true
 }
 
-// WaitMaster waits until r has both virtual addresses and its peer has none.
+func (r *Router) has(link string, address netip.Addr) bool {
+	dev, err := r.links.LinkByName(link)
+	if err != nil {
+		return false
+	}
+	all, _ := r.links.AddrList(dev, netlink.FAMILY_ALL)
+	for _, a := range all {
+		if a.IP.Equal(address.AsSlice()) {
+			return true
+		}
+	}
+	return false
+}
+
+// WaitMaster waits until r has all virtual addresses and its peer has none.
 func (l *Lab) WaitMaster(r *Router, limit time.Duration) error {
-	err := waitFor(r.Name+" to hold both virtual addresses alone", limit, func() bool { return r.Holds() && !r.Peer.holdsAny() })
+	err := waitFor(r.Name+" to hold all virtual addresses alone", limit, func() bool { return r.Holds() && !r.Peer.holdsAny() })
 	if err != nil {
 		return fmt.Errorf("%w; keepalived says:%s", err, r.Keepalived.Tail(8))
 	}

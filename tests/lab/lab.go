@@ -32,6 +32,7 @@ type Options struct {
 	Daemon     Kind          // nil: None
 	Drivers    Drivers       // how keepalived talks to the daemon; the zero value is the daemon's default
 	SecondSync bool          // sync1 beside sync0
+	IPv6       bool          // both families: two more instances, every second conversation over IPv6
 	Advert     time.Duration // keepalived's advert_int; 0: 100 ms
 }
 

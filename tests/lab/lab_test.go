@@ -62,7 +62,7 @@ func TestWithoutReplicationConnectionsAreLost(t *testing.T) {
 
 // With conntrackd most must survive a power cut: a lab that loses them measures itself.
 func TestConntrackdSavesConnections(t *testing.T) {
-	l := lab.Run(t, lab.Options{Daemon: lab.Conntrackd})
+	l := lab.Run(t, lab.Options{Daemon: lab.Conntrackd, IPv6: true})
 	for _, r := range try(t, l, small, l.Cycle()...) {
 		if n := r.Count(lab.Survived); n < len(r.Verdicts)*2/3 {
 			t.Errorf("%s: only %d of %d survived with conntrackd", r.Fault, n, len(r.Verdicts))

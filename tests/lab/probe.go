@@ -49,7 +49,7 @@ func startProbe(l *Lab, s *server) (*probe, error) {
 
 // restart begins a new stream, with a new translation.
 func (p *probe) restart() error {
-	conn, err := openUDP(p.client, portProbe)
+	conn, err := openUDP(p.client, netip.AddrPortFrom(ServerAddress, portProbe))
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,11 @@ func (r *Result) Reasons() string {
 			if v.Outcome != Reset { // the rest of the text differs from one conversation to the next
 				reason = v.Outcome.String()
 			}
-			counts[fmt.Sprintf("%s: %s", v.Kind, reason)]++
+			kind := v.Kind.String()
+			if v.IPv6 {
+				kind += " over IPv6"
+			}
+			counts[kind+": "+reason]++
 		}
 	}
 	texts := make([]string, 0, len(counts))

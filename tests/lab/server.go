@@ -14,9 +14,9 @@ import (
 
 // server is the far end of all conversations. Safe for concurrent use.
 type server struct {
-	listener net.Listener
-	udp      *net.UDPConn
-	probe    *net.UDPConn
+	listeners []net.Listener
+	udp       []*net.UDPConn
+	probe     *net.UDPConn
 
 	mu      sync.Mutex
 	talking map[uint32]*Conversation
@@ -24,28 +24,42 @@ type server struct {
 	open    map[net.Conn]bool
 }
 
-func startServer(n *Namespace) (*server, error) {
+func startServer(l *Lab) (*server, error) {
 	s := &server{
 		talking: map[uint32]*Conversation{}, sources: map[uint32]netip.AddrPort{}, open: map[net.Conn]bool{},
 	}
-	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(ServerAddress, port) }
-	err := n.Do(func() (err error) {
-		if s.listener, err = net.Listen("tcp4", at(portTCP).String()); err != nil {
-			return err
-		}
-		if s.udp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(portUDP))); err != nil {
-			return err
-		}
-		s.probe, err = listenSigned(at(portProbe))
-		return err
-	})
-	if err != nil {
+	addresses := []netip.Addr{ServerAddress}
+	if l.options.IPv6 {
+		addresses = append(addresses, ServerAddress6)
+	}
+	if err := l.Server.Do(func() error { return s.listen(addresses) }); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("lab: server: %w", err)
 	}
-	go s.accept()
-	go s.answerUDP()
+	for _, listener := range s.listeners {
+		go s.accept(listener)
+	}
+	for _, conn := range s.udp {
+		go s.answerUDP(conn)
+	}
 	return s, nil
+}
+
+func (s *server) listen(addresses []netip.Addr) (err error) {
+	for _, a := range addresses {
+		listener, err := net.Listen("tcp", netip.AddrPortFrom(a, portTCP).String())
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, listener)
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, portUDP)))
+		if err != nil {
+			return err
+		}
+		s.udp = append(s.udp, conn)
+	}
+	s.probe, err = listenSigned(netip.AddrPortFrom(ServerAddress, portProbe))
+	return err
 }
 
 // listenSigned opens a socket that tells each datagram's type of service.
@@ -70,12 +84,12 @@ func listenSigned(at netip.AddrPort) (*net.UDPConn, error) {
 
 // Close ends the server's side of everything.
 func (s *server) Close() {
-	if s.listener != nil {
-		s.listener.Close()
+	for _, listener := range s.listeners {
+		listener.Close()
 	}
-	for _, c := range []*net.UDPConn{s.udp, s.probe} {
-		if c != nil {
-			c.Close()
+	for _, conn := range append(s.udp, s.probe) {
+		if conn != nil {
+			conn.Close()
 		}
 	}
 	s.mu.Lock()
@@ -104,9 +118,9 @@ func (s *server) conversation(id uint32) *Conversation {
 	return s.talking[id]
 }
 
-func (s *server) accept() {
+func (s *server) accept(listener net.Listener) {
 	for {
-		conn, err := s.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
@@ -146,10 +160,10 @@ func (s *server) keep(conn net.Conn, open bool) {
 }
 
 // answerUDP echoes what it knows, and notices a conversation whose source changed.
-func (s *server) answerUDP() {
+func (s *server) answerUDP(conn *net.UDPConn) {
 	b := make([]byte, 2048)
 	for {
-		n, from, err := s.udp.ReadFromUDPAddrPort(b)
+		n, from, err := conn.ReadFromUDPAddrPort(b)
 		if err != nil {
 			return
 		}
@@ -162,7 +176,7 @@ func (s *server) answerUDP() {
 			c.lost(Moved, fmt.Sprintf("came from %s, now from %s", first, from))
 			continue
 		}
-		_, _ = s.udp.WriteToUDPAddrPort(b[:n], from)
+		_, _ = conn.WriteToUDPAddrPort(b[:n], from)
 	}
 }
 

@@ -23,7 +23,7 @@ func dialTCP(client *Namespace, c *Conversation) error {
 	var conn net.Conn
 	err := client.Do(func() (err error) {
 		d := net.Dialer{Timeout: 3 * time.Second, KeepAlive: -1} // the kernel's keepalive would be an activity
-		conn, err = d.Dial("tcp4", netip.AddrPortFrom(ServerAddress, portTCP).String())
+		conn, err = d.Dial("tcp", netip.AddrPortFrom(c.server(), portTCP).String())
 		return err
 	})
 	if err != nil {

@@ -7,12 +7,17 @@ import (
 	"strings"
 )
 
-// Addresses of the lab. The public ones are RFC 5737's.
+// Addresses of the lab. The public ones are those of RFC 5737 and RFC 3849.
 var (
 	LANVIP        = netip.MustParseAddr("10.10.0.1")
 	WANVIP        = netip.MustParseAddr("198.51.100.1")
 	ClientAddress = netip.MustParseAddr("10.10.0.10")
 	ServerAddress = netip.MustParseAddr("198.51.100.10")
+
+	LANVIP6        = netip.MustParseAddr("fd00:10::1")
+	WANVIP6        = netip.MustParseAddr("2001:db8:51::1")
+	ClientAddress6 = netip.MustParseAddr("fd00:10::10")
+	ServerAddress6 = netip.MustParseAddr("2001:db8:51::10")
 )
 
 // Interfaces of a router.
@@ -68,6 +73,18 @@ func (r *Router) LANAddress() netip.Prefix {
 
 func (r *Router) SyncAddress(link int) netip.Prefix {
 	return netip.MustParsePrefix(fmt.Sprintf("172.16.%d.%d/24", link, r.number()))
+}
+
+// WANAddress6 and LANAddress6 are the node's own with Options.IPv6.
+func (r *Router) WANAddress6() netip.Prefix {
+	if r.lab.options.NAT == Masquerade {
+		return netip.MustParsePrefix(fmt.Sprintf("fd00:88::%d/64", r.number()+1))
+	}
+	return netip.MustParsePrefix(fmt.Sprintf("2001:db8:51::%d/64", r.number()+1))
+}
+
+func (r *Router) LANAddress6() netip.Prefix {
+	return netip.MustParsePrefix(fmt.Sprintf("fd00:10::%d/64", r.number()+1))
 }
 
 func (r *Router) number() int { return int(r.Name[1] - '0') }
@@ -135,7 +152,13 @@ func (r *Router) addresses() error {
 	if err := r.address(WAN, r.WANAddress()); err != nil {
 		return err
 	}
-	return r.address(LAN, r.LANAddress())
+	if err := r.address(LAN, r.LANAddress()); err != nil || !r.lab.options.IPv6 {
+		return err
+	}
+	if err := r.address(WAN, r.WANAddress6()); err != nil {
+		return err
+	}
+	return r.address(LAN, r.LANAddress6())
 }
 
 func (l *Lab) makeHosts() error {
@@ -148,6 +171,9 @@ func (l *Lab) makeHosts() error {
 	if _, err := l.Client.Run("ip", "route", "add", "default", "via", LANVIP.String()); err != nil {
 		return err
 	}
+	if err := l.makeHosts6(); err != nil {
+		return err
+	}
 	for _, n := range []*Namespace{l.Client, l.Server} {
 		// A neighbour entry that is younger than locktime (1 s) ignores a gratuitous ARP: two faults within a
 		// second would measure this, not the routers.
@@ -158,8 +184,25 @@ func (l *Lab) makeHosts() error {
 	return nil
 }
 
-// address sets an interface up with an address.
+func (l *Lab) makeHosts6() error {
+	if !l.options.IPv6 {
+		return nil
+	}
+	if err := l.Client.address("eth0", netip.PrefixFrom(ClientAddress6, 64)); err != nil {
+		return err
+	}
+	if err := l.Server.address("eth0", netip.PrefixFrom(ServerAddress6, 64)); err != nil {
+		return err
+	}
+	_, err := l.Client.Run("ip", "-6", "route", "add", "default", "via", LANVIP6.String())
+	return err
+}
+
+// address sets an interface up with an address, which is usable at once.
 func (n *Namespace) address(link string, prefix netip.Prefix) error {
+	if err := n.sysctl("net/ipv6/conf/"+link+"/accept_dad", "0"); err != nil {
+		return err
+	}
 	_, err := n.RunInput(fmt.Sprintf("link set lo up\nlink set %[1]s up\naddress add %[2]s dev %[1]s\n", link, prefix), "ip", "-batch", "-")
 	return err
 }

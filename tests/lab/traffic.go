@@ -47,15 +47,15 @@ func (l *Lab) StartTraffic(p Plan) (*Traffic, error) {
 }
 
 func (t *Traffic) start(p Plan) (err error) {
-	if t.server, err = startServer(t.lab.Server); err != nil {
+	if t.server, err = startServer(t.lab); err != nil {
 		return err
 	}
-	if t.pings, err = startPinger(t.lab.Client); err != nil {
+	if t.pings, err = startPinger(t.lab); err != nil {
 		return err
 	}
 	for kind, count := range p.count() {
-		for range count {
-			if err := t.open(Talk(kind)); err != nil {
+		for i := range count {
+			if err := t.open(Talk(kind), t.lab.options.IPv6 && i%2 == 1); err != nil {
 				return err
 			}
 		}
@@ -75,9 +75,9 @@ func (t *Traffic) settle() error {
 }
 
 // open adds a conversation.
-func (t *Traffic) open(kind Talk) error {
+func (t *Traffic) open(kind Talk, ipv6 bool) error {
 	t.serial++
-	c := &Conversation{Kind: kind, id: t.serial}
+	c := &Conversation{Kind: kind, IPv6: ipv6, id: t.serial}
 	t.server.register(c)
 	if err := t.dial(c); err != nil {
 		return fmt.Errorf("lab: open %s conversation: %w", kind, err)
@@ -133,14 +133,14 @@ func (t *Traffic) Renew() error {
 	old := t.talking
 	t.talking = nil
 	for i, c := range old {
-		if i%2 == 0 && c.active() {
+		if i/2%2 == 0 && c.active() { // in pairs, so that both families are among either
 			t.talking = append(t.talking, c)
 			continue
 		}
 		c.end.Close()
 		t.server.forget(c)
 		t.pings.forget(c)
-		if err := t.open(c.Kind); err != nil {
+		if err := t.open(c.Kind, c.IPv6); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ func udpPause() time.Duration { return 75*time.Millisecond + rand.N(50*time.Mill
 // dialUDP opens a request and answer conversation. Single datagrams may be lost while a router changes; what
 // counts is that answers come again, through the same translation.
 func dialUDP(client *Namespace, c *Conversation) error {
-	conn, err := openUDP(client, portUDP)
+	conn, err := openUDP(client, netip.AddrPortFrom(c.server(), portUDP))
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,9 @@ func dialUDP(client *Namespace, c *Conversation) error {
 	return nil
 }
 
-func openUDP(client *Namespace, port uint16) (conn *net.UDPConn, err error) {
+func openUDP(client *Namespace, to netip.AddrPort) (conn *net.UDPConn, err error) {
 	err = client.Do(func() (err error) {
-		conn, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ServerAddress, port)))
+		conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 		return err
 	})
 	return conn, err

@@ -62,9 +62,9 @@ func CompareTables(a, b *Namespace, c Comparison) ([]Difference, error) {
 
 // Compare is CompareTables for the routers, without what is theirs alone.
 func (l *Lab) Compare(c Comparison) ([]Difference, error) {
-	c.Own = append(c.Own, WANVIP, LANVIP)
+	c.Own = append(c.Own, WANVIP, LANVIP, WANVIP6, LANVIP6)
 	for _, r := range l.Routers() {
-		c.Own = append(c.Own, r.WANAddress().Addr(), r.LANAddress().Addr())
+		c.Own = append(c.Own, r.WANAddress().Addr(), r.LANAddress().Addr(), r.WANAddress6().Addr(), r.LANAddress6().Addr())
 		for i := range r.Syncs() {
 			c.Own = append(c.Own, r.SyncAddress(i).Addr())
 		}
@@ -206,15 +206,16 @@ func tupleText(t conntrack.Tuple) string {
 
 // readProgram reads a table with conntrack(8).
 func readProgram(n *Namespace, c Comparison) (map[string]entry, error) {
-	out, err := n.Run("conntrack", "-L", "-o", "id,extended")
-	if err != nil {
-		return nil, err
-	}
 	table := map[string]entry{}
-	for line := range strings.Lines(out) {
-		key, e, ok := programEntry(line, c)
-		if ok {
-			table[key] = e
+	for _, family := range []string{"ipv4", "ipv6"} {
+		out, err := n.Run("conntrack", "-L", "-f", family, "-o", "id,extended")
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(out) {
+			if key, e, ok := programEntry(line, c); ok {
+				table[key] = e
+			}
 		}
 	}
 	return table, nil
