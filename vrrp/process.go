@@ -33,7 +33,6 @@ func (t *Tracker) daemon(now time.Time, n Notice) {
 // gone forgets everything: it was said by a process that is no more, and the next one may use other sources.
 func (t *Tracker) gone(now time.Time, s Source, reason string) {
 	t.views, t.offBus = [sources]view{}, time.Time{}
-	t.members.run = t.members.run[:0]
 	t.set(now, Gone, s, reason)
 }
 

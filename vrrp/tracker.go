@@ -216,9 +216,6 @@ func (t *Tracker) driver() (Source, bool) {
 
 // heard follows what the source s just said, where s decides. old is its opinion before.
 func (t *Tracker) heard(now time.Time, s Source, old State) {
-	if s == SourceDBus {
-		t.offBus = time.Time{}
-	}
 	if d, ok := t.driver(); !ok || d != s {
 		return
 	}

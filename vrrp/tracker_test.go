@@ -206,6 +206,11 @@ func TestTracker(t *testing.T) {
 			0 fifo GROUP VG MASTER    -> MASTER fifo
 			10 fifo INSTANCE C DELETED -> -
 			20 fifo INSTANCE B FAULT  -> -`},
+		{"a deleted instance does not come back with the group's lines", []string{"A", "B", "C"}, `
+			0 fifo INSTANCE C DELETED -> -
+			1 fifo GROUP VG MASTER    -> MASTER fifo
+			2 fifo INSTANCE A BACKUP  -> -
+			2 fifo INSTANCE B BACKUP  -> BACKUP fifo`},
 		{"every instance deleted", hint, `
 			0 fifo GROUP VG BACKUP    -> BACKUP fifo
 			9 fifo INSTANCE A DELETED -> -
@@ -250,6 +255,19 @@ func TestTracker(t *testing.T) {
 			900 fifo INSTANCE B BACKUP -> -
 			901 fifo GROUP VG BACKUP  -> BACKUP fifo
 			950 fifo INSTANCE X BACKUP -> -`},
+		{"another group's instance is known as such by the next line of its group", nil, `
+			9 fifo INSTANCE A MASTER  -> -
+			9 fifo INSTANCE X MASTER  -> -
+			9 fifo GROUP VG MASTER    -> MASTER fifo
+			20 fifo GROUP VG BACKUP   -> BACKUP fifo
+			500 fifo INSTANCE X FAULT -> -
+			500 fifo GROUP OTHER FAULT -> -`},
+		{"two groups start: the lines before a group's BACKUP are the other's", nil, `
+			0 fifo GROUP OTHER BACKUP -> -
+			0 fifo INSTANCE X BACKUP  -> -
+			0 fifo GROUP VG BACKUP    -> BACKUP fifo
+			0 fifo INSTANCE A BACKUP  -> -
+			9 fifo INSTANCE X FAULT   -> -`},
 		{"another group, members known", hint, `
 			0 fifo GROUP OTHER MASTER  -> -
 			0 fifo INSTANCE X MASTER  -> -
@@ -316,7 +334,8 @@ func TestTracker(t *testing.T) {
 			0 dbus INSTANCE A MASTER  -> -
 			0 dbus INSTANCE B MASTER  -> MASTER dbus
 			1 fifo GROUP VG MASTER    -> -
-			9 dbus DAEMON GONE        -> -`},
+			9 dbus DAEMON GONE        -> -
+			50 fifo GROUP VG BACKUP   -> BACKUP fifo`},
 		{"scripts swapped: the older one is dropped", nil, `
 			0 script GROUP VG MASTER sent=10  -> MASTER script
 			9 script GROUP VG FAULT sent=40   -> FAULT script
@@ -327,6 +346,13 @@ func TestTracker(t *testing.T) {
 			0 script GROUP VG MASTER sent=30   -> MASTER script
 			1 script INSTANCE A BACKUP sent=20 -> - ~ too late
 			1 script INSTANCE B BACKUP sent=20 -> - ~ too late`},
+		{"an INSTANCE script older than the GROUP script, of an instance that was not heard yet", nil, `
+			0 script GROUP VG MASTER sent=30   -> MASTER script
+			1 script INSTANCE A BACKUP sent=20 -> - ~ too late`},
+		{"an INSTANCE script older than another of it", hint, `
+			0 script INSTANCE A BACKUP sent=30 -> -
+			1 script INSTANCE A MASTER sent=20 -> - ~ too late
+			2 script INSTANCE B BACKUP sent=20 -> BACKUP script`},
 		{"a GROUP script older than an INSTANCE script does not undo it", hint, `
 			0 script INSTANCE A FAULT sent=40  -> -
 			1 script GROUP VG MASTER sent=30   -> MASTER script
