@@ -10,6 +10,8 @@
 //	                            r2
 //	 LAN VIP 10.10.0.1, the client's gateway          WAN VIP 198.51.100.1, the source of all it sends
 //
+// With Options.IPv6 the same once more: fd00:10::/64 on the LAN, 2001:db8:51::/64 on the WAN, translated too.
+//
 // The bridges live in a namespace of their own, so that a cable is pulled from the outside: the router loses
 // carrier, as with a real switch. Names carry the pid, so several labs coexist. A guard process holds the
 // other end of a pipe and removes everything when this process ends, however it ends.
