@@ -1,0 +1,598 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+)
+
+// judge holds what really happened, and compares what the engines do and believe with it.
+type judge struct {
+	w    *world
+	logs map[wire.Epoch]*history
+	seen []*sight // by node
+}
+
+// history is the log of one epoch as its engine made it.
+type history struct {
+	node  *node
+	last  uint64
+	recs  map[flow.Key][]engine.Listed // in order of seq, superseded ones included as far as a step showed them
+	now   map[flow.Key]engine.Listed   // live keys
+	snaps map[uint64]map[flow.Key]engine.Listed
+	order []uint64
+	ended map[uint32]uint64 // mark: seq of a tombstone published in a role that decides
+}
+
+// sight is what a judge remembers of one node.
+type sight struct {
+	dead       map[uint32]bool       // marks whose end this run saw as it decided
+	ledTo      map[wire.Epoch]uint64 // have of an epoch while it was the leader
+	checked    map[wire.Epoch]uint64
+	nextLook   time.Time
+	takingFrom time.Time
+}
+
+func (j *judge) init(w *world) { j.w, j.logs = w, map[wire.Epoch]*history{} }
+
+func (j *judge) of(n *node) *sight {
+	for len(j.seen) <= n.id {
+		j.seen = append(j.seen, &sight{})
+	}
+	return j.seen[n.id]
+}
+
+func (j *judge) started(n *node) {
+	*j.of(n) = sight{dead: map[uint32]bool{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}}
+	j.logs[n.epoch] = &history{
+		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
+		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{},
+	}
+}
+
+// stepped looks at n after each step.
+func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
+	j.roles(n)
+	j.follow(n)
+	if beats(out) {
+		j.logs[n.epoch].snapshot()
+	}
+	s := j.of(n)
+	n.eng.Positions(func(p engine.Position) {
+		if p.Leader {
+			s.ledTo[p.Epoch] = p.Have
+		}
+		if p.ProvenAt.Equal(j.w.now) && s.checked[p.Epoch] != p.Have+1 {
+			s.checked[p.Epoch] = p.Have + 1
+			j.proven(n, p)
+		}
+	})
+	if !j.w.now.Before(s.nextLook) {
+		s.nextLook = j.w.now.Add(150 * time.Millisecond)
+		j.look(n)
+	}
+}
+
+func beats(out *engine.Output) bool {
+	for i := range out.Datagrams {
+		if wire.Type(out.Datagrams[i].Payload[3]) == wire.Beat {
+			return true
+		}
+	}
+	return false
+}
+
+// roles judges takeovers: they end (I10), and leave nothing behind (I6).
+func (j *judge) roles(n *node) {
+	role := n.eng.RoleNow()
+	if role == engine.TakingOver && n.role == role && j.w.now.Sub(n.roleAt) > 15*time.Second && !n.frozen() {
+		j.w.fail("I10", "%s has been taking over for 15 s", n)
+	}
+	if role == n.role {
+		return
+	}
+	n.role, n.roleAt = role, j.w.now
+	j.w.stats["became "+role.String()]++
+	if role == engine.Active {
+		j.takenOver(n)
+	}
+}
+
+// takenOver is I6: every flow in the union of replicas once active and not dead is in the kernel, or in the
+// failure report.
+func (j *judge) takenOver(n *node) {
+	in := n.eng.Inspect()
+	own := map[flow.Key]engine.Listed{}
+	for _, l := range in.Own {
+		own[l.Flow.Key] = l
+	}
+	missing := 0
+	var one engine.Listed
+	for i := range in.Peers {
+		p := &in.Peers[i]
+		if !p.Adoptable {
+			continue
+		}
+		for _, l := range p.Flows {
+			if l.Bits&(cache.Tomb|cache.Dead|cache.Refused) != 0 {
+				continue
+			}
+			o, have := own[l.Flow.Key]
+			if l.Bits&cache.Adopted != 0 && (!have || o.Bits&cache.Tomb != 0) {
+				continue // we had it, and saw it end
+			}
+			if have && o.Bits&(cache.Waiting|cache.Evicted) != 0 {
+				continue
+			}
+			if n.kern.table[l.Flow.Key] == nil && !j.justGone(n, l.Flow.Mark) {
+				missing++
+				one = l
+			}
+		}
+	}
+	if reported := in.Failed + in.Waiting + in.Dirty; missing > reported {
+		j.w.fail("I6", "%s is active and lacks %d flows of its replicas, reports %d; one: %v mark %d", n, missing, reported, one.Flow.Key, one.Flow.Mark)
+	}
+}
+
+// justGone says that the kernel dropped that incarnation so lately that its event may be on the way.
+func (j *judge) justGone(n *node, mark uint32) bool {
+	e, ok := n.kern.gone[mark]
+	return ok && j.w.now.Sub(e.at) < 1500*time.Millisecond
+}
+
+// follow reads what the step added to the own log.
+func (j *judge) follow(n *node) {
+	h := j.logs[n.epoch]
+	n.eng.Changes(h.last, func(l engine.Listed) {
+		h.last = l.Seq
+		k := l.Flow.Key
+		h.recs[k] = append(h.recs[k], l)
+		if l.Bits&cache.Tomb == 0 {
+			h.now[k] = l
+			return
+		}
+		delete(h.now, k)
+		if l.Bits&cache.Ended != 0 && n.eng.RoleNow() != engine.Standby {
+			h.ended[l.Flow.Mark] = l.Seq
+			j.of(n).dead[l.Flow.Mark] = true
+			j.endPublished(n, &l)
+		}
+	})
+}
+
+// endPublished is I7's core: a deciding node says that a flow has ended only if its kernel has it no more.
+func (j *judge) endPublished(n *node, l *engine.Listed) {
+	e := n.kern.table[l.Flow.Key]
+	if e != nil && e.f.Mark == l.Flow.Mark && len(n.kern.events) == 0 && len(n.ops) == 0 && !n.working {
+		j.w.fail("I7", "%s tells the end of %v mark %d, which is in its kernel", n, l.Flow.Key, l.Flow.Mark)
+	}
+}
+
+// snapshot keeps the log's state for the heartbeat that goes out now.
+func (h *history) snapshot() {
+	if _, ok := h.snaps[h.last]; ok {
+		return
+	}
+	h.snaps[h.last] = maps.Clone(h.now)
+	h.order = append(h.order, h.last)
+	if len(h.order) > 200 {
+		delete(h.snaps, h.order[0])
+		h.order = h.order[1:]
+	}
+}
+
+// proven is I2: proof means that the replica is the origin's own cache at have.
+func (j *judge) proven(n *node, p engine.Position) {
+	h := j.logs[p.Epoch]
+	want, ok := h.snaps[p.Have]
+	if !ok {
+		j.w.stats["proof of an old log"]++
+		return
+	}
+	j.w.stats["proofs judged"]++
+	live := 0
+	for _, l := range n.eng.Replica(p.Epoch) {
+		if l.Bits&cache.Tomb != 0 {
+			continue
+		}
+		live++
+		o, ok := want[l.Flow.Key]
+		if !ok {
+			j.w.fail("I2", "%s has proof of %s at %d and lists %v seq %d, which the origin did not", n, h.node, p.Have, l.Flow.Key, l.Seq)
+			return
+		}
+		if diff := differs(&o, &l); diff != "" {
+			j.w.fail("I2", "%s has proof of %s at %d, but %s differs: %s", n, h.node, p.Have, l.Flow.Key, diff)
+			return
+		}
+	}
+	if live != len(want) {
+		j.w.fail("I2", "%s has proof of %s at %d and lists %d flows of %d", n, h.node, p.Have, live, len(want))
+	}
+}
+
+func differs(a, b *engine.Listed) string {
+	switch {
+	case a.Born != b.Born || a.Seq != b.Seq:
+		return fmt.Sprintf("born %d seq %d, here born %d seq %d", a.Born, a.Seq, b.Born, b.Seq)
+	case a.Flow.Value != b.Flow.Value:
+		return fmt.Sprintf("%+v, here %+v", a.Flow.Value, b.Flow.Value)
+	case (a.Flow.Extra == nil) != (b.Flow.Extra == nil) || a.Flow.Extra != nil && *a.Flow.Extra != *b.Flow.Extra:
+		return fmt.Sprintf("%+v, here %+v", a.Flow.Extra, b.Flow.Extra)
+	}
+	return ""
+}
+
+// look judges what costs a copy of everything, now and then.
+func (j *judge) look(n *node) {
+	in := n.eng.Inspect()
+	j.bounds(n, &in)
+	for i := range in.Peers {
+		j.faithful(n, &in.Peers[i])
+	}
+	if n.ready == engine.Ready && in.Role == engine.Standby {
+		j.ready(n, &in)
+	}
+	j.ownIsKernel(n, &in)
+}
+
+// ownIsKernel: what an active node lists, its kernel has had, and nobody else's.
+func (j *judge) ownIsKernel(n *node, in *engine.Inspection) {}
+
+// bounds is I9.
+func (j *judge) bounds(n *node, in *engine.Inspection) {
+	if in.Dirty+in.Waiting > 2*in.Entries+8 {
+		j.w.fail("I9", "%s: %d entries wait for the kernel, of %d", n, in.Dirty+in.Waiting, in.Entries)
+	}
+	if in.Outstanding > 1024 {
+		j.w.fail("I9", "%s: %d operations under way", n, in.Outstanding)
+	}
+	for i := range in.Peers {
+		if p := &in.Peers[i]; p.Intervals > cache.MaxIntervals {
+			j.w.fail("I9", "%s: %d intervals", n, p.Intervals)
+		}
+	}
+}
+
+// faithful is I3 and I11: every record of a replica is one that the origin made, and no record is older than
+// another one of its key that is said to be known.
+func (j *judge) faithful(n *node, p *engine.PeerInspection) {
+	h := j.logs[p.Epoch]
+	have := map[flow.Key]*engine.Listed{}
+	for i := range p.Flows {
+		l := &p.Flows[i]
+		have[l.Flow.Key] = l
+		if l.Bits&cache.Stale != 0 {
+			continue
+		}
+		made := h.made(l.Flow.Key, l.Seq)
+		if made == nil {
+			continue // it lived within one step
+		}
+		if l.Bits&cache.Tomb == 0 {
+			if diff := differs(made, l); diff != "" {
+				j.w.fail("I11", "%s holds of %s %v: %s", n, h.node, l.Flow.Key, diff)
+				return
+			}
+		}
+		if newest := h.newest(l.Flow.Key, p.Have); newest != nil && newest.Seq > l.Seq && !h.newer(l.Flow.Key, p.Have) {
+			j.w.fail("I3", "%s holds of %s %v seq %d, but have is %d and %d is newer", n, h.node, l.Flow.Key, l.Seq, p.Have, newest.Seq)
+			return
+		}
+	}
+	for k := range h.recs {
+		newest := h.newest(k, p.Have)
+		if newest == nil || newest.Bits&cache.Tomb != 0 || have[k] != nil || h.newer(k, p.Have) {
+			continue
+		}
+		j.w.fail("I11", "%s lacks of %s %v seq %d, have is %d", n, h.node, k, newest.Seq, p.Have)
+		return
+	}
+}
+
+func (h *history) made(k flow.Key, seq uint64) *engine.Listed {
+	for i := range h.recs[k] {
+		if h.recs[k][i].Seq == seq {
+			return &h.recs[k][i]
+		}
+	}
+	return nil
+}
+
+// newest is the newest record of k up to seq.
+func (h *history) newest(k flow.Key, upTo uint64) (l *engine.Listed) {
+	for i := range h.recs[k] {
+		if h.recs[k][i].Seq <= upTo {
+			l = &h.recs[k][i]
+		}
+	}
+	return l
+}
+
+// newer says that k changed after seq: what it was then may have been left out of a repair.
+func (h *history) newer(k flow.Key, after uint64) bool {
+	r := h.recs[k]
+	return len(r) > 0 && r[len(r)-1].Seq > after
+}
+
+// ready is I2's second half and I12: the kernel of a ready hot standby has what the leader lists, and no entry
+// in it would refuse the packets of a connection that went on elsewhere.
+func (j *judge) ready(n *node, in *engine.Inspection) {
+	if !in.Complete {
+		j.w.fail("I2", "%s is ready and not complete", n)
+	}
+	if !j.w.hot {
+		return
+	}
+	missing, stale := 0, 0
+	var one engine.Listed
+	for i := range in.Peers {
+		p := &in.Peers[i]
+		if p.Epoch != in.Leader {
+			continue
+		}
+		for _, l := range p.Flows {
+			if l.Bits&(cache.Tomb|cache.Stale) != 0 || l.Failed {
+				continue
+			}
+			e := n.kern.table[l.Flow.Key]
+			switch {
+			case e == nil || e.f.Reply != l.Flow.Reply:
+				missing++
+				one = l
+			case !e.liberal && e.f.L4 == flow.TCP && j.w.now.Sub(e.seen) > time.Second:
+				stale++
+				one = l
+			}
+		}
+	}
+	excused := in.Dirty + in.Waiting + in.Outstanding + len(n.kern.events)
+	if missing > excused {
+		j.w.fail("I2", "%s is ready and its kernel lacks %d flows, %d are on their way; one: %v seq %d", n, missing, excused, one.Flow.Key, one.Seq)
+	}
+	if stale > excused {
+		j.w.fail("I12", "%s is ready and %d entries were not rewritten, %d are on their way; one: %v", n, stale, excused, one.Flow.Key)
+	}
+	j.w.stats["readiness judged"]++
+}
+
+// creating is I5: no incarnation whose end was seen comes back.
+func (j *judge) creating(n *node, f *flow.Flow) {
+	s := j.of(n)
+	role := n.eng.RoleNow()
+	if s.dead[f.Mark] && !j.settledLeaderLists(n, f) {
+		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
+		return
+	}
+	for epoch, have := range s.ledTo {
+		h := j.logs[epoch]
+		if seq, ok := h.ended[f.Mark]; ok && seq <= have && !j.settledLeaderLists(n, f) && !j.listedAsOwn(n, f) {
+			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d", n, role, f.Key, f.Mark, h.node, seq)
+			return
+		}
+	}
+}
+
+func (j *judge) settledLeaderLists(n *node, f *flow.Flow) bool {
+	in := n.eng.Inspect()
+	if in.Role != engine.Standby {
+		return false
+	}
+	for _, l := range n.eng.Replica(in.Leader) {
+		if l.Flow.Key == f.Key && l.Flow.Mark == f.Mark && l.Bits&cache.Tomb == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (j *judge) listedAsOwn(n *node, f *flow.Flow) bool {
+	l, ok := j.logs[n.epoch].now[f.Key]
+	return ok && l.Flow.Mark == f.Mark && l.Seq < 0
+}
+
+// updating is O6: an active node never makes an entry another incarnation's.
+func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
+	if n.eng.RoleNow() == engine.Active && e.f.Mark != f.Mark && !e.injected {
+		j.w.fail("O6", "%s is active and turns %v mark %d into mark %d", n, f.Key, e.f.Mark, f.Mark)
+	}
+}
+
+// deleting is I4: no live flow is deleted.
+func (j *judge) deleting(n *node, e *kentry) {
+	w := j.w
+	role := n.eng.RoleNow()
+	if role != engine.Standby {
+		if e.f.Status&flow.SeenReply != 0 {
+			w.fail("I4", "%s is %v and deletes %v mark %d, which has seen a reply", n, role, e.f.Key, e.f.Mark)
+		}
+		return
+	}
+	for _, o := range w.nodes {
+		if o == n || o.eng == nil || o.frozen() || o.eng.RoleNow() != engine.Active || !o.vip {
+			continue
+		}
+		at := o.kern.table[e.f.Key]
+		if at == nil || at.f.Mark != e.f.Mark || at.f.Reply != e.f.Reply {
+			continue
+		}
+		own, ok := j.logs[o.epoch].now[e.f.Key]
+		if ok && own.Flow.Mark == e.f.Mark && w.now.Sub(o.roleAt) > 2*purgeTimeout && n.eng.Inspect().Leader == o.epoch {
+			w.fail("I4", "%s deletes %v mark %d, which the active %s has and lists", n, e.f.Key, e.f.Mark, o)
+			return
+		}
+	}
+	if w.now.Sub(e.seen) < purgeTimeout/2 && !j.endedSomewhere(e.f.Mark) {
+		w.stats["deleted what a packet met lately"]++
+	}
+}
+
+func (j *judge) endedSomewhere(mark uint32) bool {
+	for _, h := range j.logs {
+		if _, ok := h.ended[mark]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// lostConnection is told of a packet that met no entry.
+func (j *judge) lostConnection(n *node, x *conn) {
+	w := j.w
+	if w.clients.calm && w.now.Sub(x.born) > time.Second {
+		w.fail("calm", "%v mark %d is lost at %s: %+v", x.key, x.mark, n, n.kern.gone[x.mark])
+	}
+}
+
+// stale is told of a packet that an entry refuses, since its connection went on elsewhere.
+func (j *judge) stale(n *node, e *kentry) {}
+
+// converge is I1: after peace every replica is the origin's own cache, an active node's own cache is its
+// kernel, and the kernels of hot standbys are the leader's.
+func (j *judge) converge() {
+	w := j.w
+	var why string
+	for range 120 {
+		if w.failure != nil {
+			return
+		}
+		if why = j.diverges(); why == "" {
+			w.stats["seconds to converge"] += int(w.now.Sub(w.begin).Seconds())
+			return
+		}
+		w.run(250 * time.Millisecond)
+	}
+	w.fail("I1", "does not converge: %s", why)
+}
+
+func (j *judge) diverges() string {
+	w := j.w
+	var active *node
+	for _, n := range w.nodes {
+		switch {
+		case n.eng == nil:
+			return n.name + " does not run"
+		case n.eng.RoleNow() == engine.Active && active != nil:
+			return "two are active"
+		case n.eng.RoleNow() == engine.Active:
+			active = n
+		}
+	}
+	if active == nil {
+		return "nobody is active"
+	}
+	for _, n := range w.nodes {
+		in := n.eng.Inspect()
+		if why := j.replicas(n, &in); why != "" {
+			return why
+		}
+		if n != active && in.Leader != active.epoch {
+			return n.name + " has another leader"
+		}
+		if n != active && n.ready != engine.Ready {
+			_, why := n.eng.Status().Verdict, n.eng.Status().Why
+			return n.name + " is not ready: " + why
+		}
+	}
+	if why := j.ownEqualsKernel(active); why != "" {
+		return why
+	}
+	if !w.hot {
+		return ""
+	}
+	for _, n := range w.nodes {
+		if n != active {
+			if why := sameKernel(active, n); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+// replicas compares n's replicas of epochs that live.
+func (j *judge) replicas(n *node, in *engine.Inspection) string {
+	for _, o := range j.w.nodes {
+		if o == n {
+			continue
+		}
+		found := false
+		for i := range in.Peers {
+			p := &in.Peers[i]
+			if p.Epoch != o.epoch {
+				continue
+			}
+			found = true
+			now := j.logs[o.epoch].now
+			live := 0
+			for k := range p.Flows {
+				l := &p.Flows[k]
+				if l.Bits&cache.Tomb != 0 {
+					continue
+				}
+				live++
+				made, ok := now[l.Flow.Key]
+				if !ok {
+					return fmt.Sprintf("%s lists of %s %v, which is not there", n, o, l.Flow.Key)
+				}
+				if d := differs(&made, l); d != "" {
+					return fmt.Sprintf("%s lists of %s %v: %s", n, o, l.Flow.Key, d)
+				}
+			}
+			if live != len(now) {
+				return fmt.Sprintf("%s lists %d flows of %s, which has %d", n, live, o, len(now))
+			}
+		}
+		if !found {
+			return fmt.Sprintf("%s does not know %s", n, o)
+		}
+	}
+	return ""
+}
+
+func (j *judge) ownEqualsKernel(n *node) string {
+	own := j.logs[n.epoch].now
+	for _, e := range n.kern.sorted() {
+		l, ok := own[e.f.Key]
+		switch {
+		case !ok:
+			return fmt.Sprintf("%s's kernel has %v mark %d, its own cache has not", n, e.f.Key, e.f.Mark)
+		case l.Flow.Reply != e.f.Reply || l.Flow.Mark != e.f.Mark || l.Flow.State != e.f.State:
+			return fmt.Sprintf("%s's kernel has %+v, its own cache %+v", n, e.f, l.Flow)
+		}
+	}
+	if len(own) != len(n.kern.table) {
+		for k, l := range own {
+			if n.kern.table[k] == nil {
+				return fmt.Sprintf("%s lists %v mark %d, its kernel has it not", n, k, l.Flow.Mark)
+			}
+		}
+	}
+	return ""
+}
+
+// sameKernel says where a standby's kernel differs from the leader's.
+func sameKernel(leader, n *node) string {
+	for _, e := range leader.kern.sorted() {
+		o := n.kern.table[e.f.Key]
+		const shown = flow.SeenReply | flow.Assured
+		switch {
+		case o == nil:
+			return fmt.Sprintf("%s's kernel lacks %v mark %d of %s", n, e.f.Key, e.f.Mark, leader)
+		case o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status != 0 || e.f.Status&shown&^o.f.Status != 0:
+			return fmt.Sprintf("%s's kernel has %+v, %s's %+v", n, o.f, leader, e.f)
+		}
+	}
+	for _, o := range n.kern.sorted() {
+		if leader.kern.table[o.f.Key] == nil {
+			return fmt.Sprintf("%s's kernel has %v mark %d, %s's has not", n, o.f.Key, o.f.Mark, leader)
+		}
+	}
+	return ""
+}

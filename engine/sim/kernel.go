@@ -1,0 +1,280 @@
+package sim
+
+import (
+	"slices"
+	"syscall"
+	"time"
+
+	"ctsync/engine/flow"
+)
+
+// kernel is a model of one node's connection tracking: what matters of it for replication. A tuple is taken
+// once, in whichever direction; what is written by ctnetlink emits no event and is not masqueraded (it
+// survives the loss of an address); timeouts are refreshed without an event.
+type kernel struct {
+	n      *node
+	table  map[flow.Key]*kentry
+	tuples map[tupleOf]*kentry
+	max    int
+	nextID uint32
+
+	events   []flow.Event
+	lost     bool
+	queueMax int
+	waiting  bool // a delivery is scheduled
+
+	// What judges need to know of entries that are gone.
+	gone map[uint32]ending // by mark
+}
+
+// ending says how the entry of one incarnation left this kernel.
+type ending struct {
+	at  time.Time
+	how string
+}
+
+type tupleOf struct {
+	flow.Tuple
+	l4 uint8
+}
+
+// kentry is one entry of the kernel's table. Its mark names the incarnation: no two first packets make the
+// same.
+type kentry struct {
+	f        flow.Flow
+	expires  time.Time
+	masq     bool // made by a masquerade rule: goes with its address
+	injected bool // made by ctsync and not met by a packet since
+	liberal  bool
+	seen     time.Time // last packet
+	window   int       // how far the connection was at the last packet
+}
+
+func newKernel(n *node) *kernel {
+	return &kernel{
+		n: n, table: map[flow.Key]*kentry{}, tuples: map[tupleOf]*kentry{}, max: 100000, queueMax: 2000,
+		gone: map[uint32]ending{},
+	}
+}
+
+func original(k *flow.Key) tupleOf             { return tupleOf{k.Tuple, k.L4} }
+func reply(k *flow.Key, v *flow.Value) tupleOf { return tupleOf{v.Reply, k.L4} }
+
+func (k *kernel) free(key *flow.Key, v *flow.Value) bool {
+	return k.tuples[original(key)] == nil && k.tuples[reply(key, v)] == nil
+}
+
+func (k *kernel) add(e *kentry) {
+	k.nextID++
+	e.f.ID = k.nextID
+	k.table[e.f.Key] = e
+	k.tuples[original(&e.f.Key)] = e
+	k.tuples[reply(&e.f.Key, &e.f.Value)] = e
+	delete(k.gone, e.f.Mark)
+	k.expireLater(e)
+}
+
+func (k *kernel) remove(e *kentry, how string) {
+	delete(k.table, e.f.Key)
+	delete(k.tuples, original(&e.f.Key))
+	delete(k.tuples, reply(&e.f.Key, &e.f.Value))
+	k.gone[e.f.Mark] = ending{k.n.w.now, how}
+}
+
+// destroy removes e as the kernel does, with an event.
+func (k *kernel) destroy(e *kentry, how string) {
+	if k.table[e.f.Key] != e {
+		return
+	}
+	k.remove(e, how)
+	k.n.w.trace(k.n, "kernel destroys %v mark %d: %s", e.f.Key, e.f.Mark, how)
+	e.f.Status |= flow.Dying
+	k.emit(flow.EventDestroy, e)
+}
+
+func (k *kernel) expireLater(e *kentry) {
+	k.n.w.at(e.expires, func() {
+		if k.table[e.f.Key] != e {
+			return
+		}
+		if e.expires.After(k.n.w.now) {
+			k.expireLater(e)
+			return
+		}
+		k.destroy(e, "expired")
+	})
+}
+
+func (k *kernel) setTimeout(e *kentry, d time.Duration) {
+	was := e.expires
+	e.expires = k.n.w.now.Add(d)
+	if e.expires.Before(was) && k.table[e.f.Key] == e {
+		k.expireLater(e)
+	}
+}
+
+// now is e as a message of the kernel shows it.
+func (k *kernel) shown(e *kentry) flow.Flow {
+	f := e.f
+	f.Timeout = uint32(max(e.expires.Sub(k.n.w.now), 0) / time.Second)
+	if f.Extra != nil {
+		x := *f.Extra
+		f.Extra = &x
+	}
+	return f
+}
+
+func (k *kernel) emit(kind flow.EventKind, e *kentry) {
+	if k.n.eng == nil {
+		return
+	}
+	ev := flow.Event{Kind: kind, Flow: k.shown(e), Has: flow.HasMark | flow.HasStatus | flow.HasReply | flow.HasProtoInfo}
+	if kind != flow.EventDestroy {
+		ev.Has |= flow.HasTimeout
+	} else {
+		ev.Flow.Timeout = 0
+	}
+	if kind != flow.EventNew {
+		ev.Flow.Extra = nil
+	}
+	if len(k.events) >= k.queueMax {
+		k.lost = true
+		return
+	}
+	k.events = append(k.events, ev)
+	k.deliverLater()
+}
+
+func (k *kernel) deliverLater() {
+	if k.waiting {
+		return
+	}
+	k.waiting = true
+	k.n.w.after(k.n.eventDelay(), func() {
+		k.waiting = false
+		if k.n.eng == nil {
+			k.events, k.lost = nil, false
+			return
+		}
+		if k.n.frozen() {
+			k.deliverLater()
+			return
+		}
+		k.n.deliverEvents()
+	})
+}
+
+// addressGone destroys what is masqueraded to a.
+func (k *kernel) addressGone(a flow.Addr) {
+	for _, e := range k.sorted() {
+		if e.masq && e.f.Reply.Dst == a {
+			k.destroy(e, "evicted")
+		}
+	}
+}
+
+// sorted is the table in the order of its hash, which is a dump's.
+func (k *kernel) sorted() []*kentry {
+	all := make([]*kentry, 0, len(k.table))
+	for _, e := range k.table {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *kentry) int {
+		x, y := a.f.Key.Hash(dumpOrder), b.f.Key.Hash(dumpOrder)
+		if x < y {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+const dumpOrder = 7
+
+// do carries out one operation.
+func (k *kernel) do(op *flow.Op) flow.Result {
+	res := flow.Result{Tag: op.Tag, Kind: op.Kind}
+	switch op.Kind {
+	case flow.OpCreate:
+		res.Errno = k.create(&op.Flow)
+	case flow.OpUpdate:
+		res.Errno = k.update(&op.Flow)
+	case flow.OpDelete:
+		res.Errno = k.del(&op.Flow)
+	case flow.OpGet, flow.OpGetReply:
+		t := original(&op.Flow.Key)
+		if op.Kind == flow.OpGetReply {
+			t = reply(&op.Flow.Key, &op.Flow.Value)
+		}
+		e := k.tuples[t]
+		if e == nil {
+			res.Errno = syscall.ENOENT
+			break
+		}
+		res.Flow = k.shown(e)
+	}
+	return res
+}
+
+func (k *kernel) create(f *flow.Flow) syscall.Errno {
+	switch {
+	case f.Timeout == 0:
+		return syscall.EINVAL
+	case !k.free(&f.Key, &f.Value):
+		return syscall.EEXIST
+	case len(k.table) >= k.max:
+		return syscall.ENOMEM
+	case f.Extra != nil && f.Extra.HasMaster && k.table[f.Extra.Master] == nil:
+		return syscall.ENOENT
+	}
+	k.n.w.judge.creating(k.n, f)
+	e := &kentry{f: *f, injected: true, liberal: true, expires: k.n.w.now.Add(time.Duration(f.Timeout) * time.Second)}
+	e.f.Extra = nil
+	if f.Extra != nil {
+		x := *f.Extra
+		e.f.Extra = &x
+	}
+	e.f.Status = f.Status&flow.SettableStatus | flow.Confirmed | natBits(f)
+	k.add(e)
+	return 0
+}
+
+func natBits(f *flow.Flow) (bits uint32) {
+	if _, _, ok := f.SourceNAT(); ok {
+		bits |= flow.SrcNAT | flow.SrcNATDone
+	}
+	if _, _, ok := f.DestNAT(); ok {
+		bits |= flow.DstNAT | flow.DstNATDone
+	}
+	return bits
+}
+
+func (k *kernel) update(f *flow.Flow) syscall.Errno {
+	const sticky = flow.SeenReply | flow.Assured
+	e := k.tuples[original(&f.Key)]
+	if e == nil || e.f.Key != f.Key {
+		return syscall.ENOENT
+	}
+	if e.f.Status&sticky&^f.Status != 0 {
+		return syscall.EBUSY
+	}
+	k.n.w.judge.updating(k.n, e, f)
+	e.f.Status |= f.Status & flow.SettableStatus
+	if f.Mark != e.f.Mark {
+		k.gone[e.f.Mark] = ending{k.n.w.now, "became another"}
+		delete(k.gone, f.Mark)
+	}
+	e.f.Mark, e.f.State, e.liberal = f.Mark, f.State, true
+	k.setTimeout(e, time.Duration(f.Timeout)*time.Second)
+	return 0
+}
+
+func (k *kernel) del(f *flow.Flow) syscall.Errno {
+	e := k.tuples[original(&f.Key)]
+	if e == nil || e.f.Key != f.Key || f.ID != 0 && f.ID != e.f.ID {
+		return syscall.ENOENT
+	}
+	k.n.w.judge.deleting(k.n, e)
+	k.remove(e, "deleted by ctsync")
+	return 0
+}

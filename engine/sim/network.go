@@ -1,0 +1,60 @@
+package sim
+
+import (
+	"time"
+
+	"ctsync/engine"
+)
+
+// network carries datagrams between nodes, as badly as the faults of the moment want it.
+type network struct {
+	w       *world
+	cut     [][]bool // from, to
+	loss    float64
+	dup     float64
+	jitter  time.Duration
+	carried int
+}
+
+func (t *network) init(w *world, nodes int) {
+	t.w = w
+	t.cut = make([][]bool, nodes)
+	for i := range t.cut {
+		t.cut[i] = make([]bool, nodes)
+	}
+	t.heal()
+}
+
+func (t *network) heal() {
+	t.loss, t.dup, t.jitter = 0, 0, 300*time.Microsecond
+	for i := range t.cut {
+		clear(t.cut[i])
+	}
+}
+
+// send copies d, which the engine's next step overwrites, to whom it is for.
+func (t *network) send(from *node, d *engine.Datagram) {
+	for _, to := range t.w.nodes {
+		if to == from || d.To.IsValid() && d.To != to.addr {
+			continue
+		}
+		t.carry(from, to, d)
+		if t.dup > 0 && t.w.rng.Float64() < t.dup {
+			t.carry(from, to, d)
+		}
+	}
+}
+
+func (t *network) carry(from, to *node, d *engine.Datagram) {
+	w := t.w
+	if t.cut[from.id][to.id] || t.loss > 0 && w.rng.Float64() < t.loss {
+		return
+	}
+	t.carried++
+	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: append([]byte(nil), d.Payload...), From: from.addr}}}
+	w.after(100*time.Microsecond+w.between(0, t.jitter), func() {
+		if !to.off {
+			to.input(in)
+		}
+	})
+}

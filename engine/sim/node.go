@@ -1,0 +1,432 @@
+package sim
+
+import (
+	"fmt"
+	"hash"
+	"math/rand"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+// node is one firewall: a kernel, an engine unless its daemon is down, and what keepalived makes of it.
+type node struct {
+	w    *world
+	id   int
+	name string
+	kern *kernel
+	addr netip.AddrPort // on the sync link
+	own  flow.Addr      // its own masquerade address
+
+	eng     *engine.Engine
+	epoch   wire.Epoch
+	run     int // daemon runs so far
+	off     bool
+	vip     bool
+	state   vrrp.State
+	spoken  time.Time // when the newest notice arrives
+	tick    int
+	thaw    time.Time
+	backlog []engine.Input
+	ready   engine.Readiness
+	role    engine.Role
+	roleAt  time.Time
+	hash    hash.Hash64
+
+	ops      []flow.Op
+	working  bool
+	dump     uint64
+	cursor   uint64
+	dumpGen  int
+	epochs   []wire.Epoch
+	failures map[string]int
+}
+
+func (n *node) String() string { return n.name }
+
+func (n *node) frozen() bool { return n.thaw.After(n.w.now) }
+
+// start begins a run of the daemon.
+func (n *node) start() {
+	if n.eng != nil || n.off {
+		return
+	}
+	w := n.w
+	n.run++
+	w.rng.Read(n.epoch[:])
+	n.epochs = append(n.epochs, n.epoch)
+	n.eng = engine.New(engine.Config{
+		Node: n.name, Epoch: n.epoch, Cluster: "sim", Group: group, Hot: w.hot, PurgeTimeout: purgeTimeout,
+		PayloadLimit: w.payload, TableMax: n.kern.max, Seed: w.rng.Uint64(),
+	}, rand.New(rand.NewSource(w.rng.Int63())))
+	n.role, n.roleAt = engine.Standby, w.now
+	n.ops, n.working, n.dump, n.backlog = nil, false, 0, nil
+	n.kern.events, n.kern.lost = nil, false
+	w.trace(n, "daemon starts, epoch %x", n.epoch[:4])
+	w.judge.started(n)
+	n.input(&engine.KernelLimits{Max: n.kern.max, Count: len(n.kern.table)})
+	n.tellAddresses(0)
+	if n.state != vrrp.Unknown {
+		n.tell(w.between(5*time.Millisecond, 400*time.Millisecond))
+	}
+	n.countLater(n.run)
+}
+
+func (n *node) countLater(run int) {
+	n.w.after(time.Second, func() {
+		if n.eng == nil || n.run != run {
+			return
+		}
+		n.input(&engine.KernelLimits{Max: n.kern.max, Count: len(n.kern.table)})
+		n.countLater(run)
+	})
+}
+
+// kill ends the daemon without a word, or with one.
+func (n *node) kill(orderly bool) {
+	if n.eng == nil {
+		return
+	}
+	if orderly {
+		n.input(&engine.Shutdown{})
+	}
+	n.w.trace(n, "daemon ends")
+	n.eng, n.backlog, n.thaw = nil, nil, time.Time{}
+	n.run++
+}
+
+// input gives the engine one input, or keeps it until the process runs again.
+func (n *node) input(in engine.Input) {
+	if n.eng == nil {
+		return
+	}
+	if n.frozen() {
+		if d, ok := in.(*engine.Datagrams); ok && len(n.backlog) > 300 {
+			_ = d // the socket's buffer is full
+			return
+		}
+		n.backlog = append(n.backlog, in)
+		return
+	}
+	n.step(in)
+}
+
+func (n *node) step(in engine.Input) {
+	w := n.w
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail("panic", "%s: %v\n%s", n, r, stack())
+		}
+	}()
+	w.steps++
+	out := n.eng.Step(w.now, in)
+	n.carryOut(out)
+	w.judge.stepped(n, in, out)
+	n.wake()
+}
+
+// wake gives the engine its deadline.
+func (n *node) wake() {
+	n.tick++
+	tick, at := n.tick, n.eng.Deadline()
+	if at.Before(n.w.now.Add(50 * time.Microsecond)) {
+		at = n.w.now.Add(50 * time.Microsecond)
+	}
+	if n.thaw.After(at) {
+		at = n.thaw.Add(time.Microsecond)
+	}
+	n.w.at(at, func() {
+		if n.tick == tick && n.eng != nil {
+			if n.frozen() {
+				n.wake()
+				return
+			}
+			n.step(&engine.Tick{})
+		}
+	})
+}
+
+func (n *node) freeze(d time.Duration) {
+	if n.eng == nil || n.frozen() {
+		return
+	}
+	n.w.trace(n, "process frozen for %v", d)
+	n.thaw = n.w.now.Add(d)
+	run := n.run
+	n.w.at(n.thaw, func() {
+		if n.run != run {
+			return
+		}
+		n.w.trace(n, "process runs again, %d inputs wait", len(n.backlog))
+		late := n.backlog
+		n.backlog = nil
+		for _, in := range late {
+			n.input(in)
+		}
+	})
+}
+
+func (n *node) carryOut(out *engine.Output) {
+	w := n.w
+	n.hashOutput(out)
+	for i := range out.Notes {
+		n.noted(&out.Notes[i])
+	}
+	for i := range out.Ops {
+		op := out.Ops[i]
+		if op.Flow.Extra != nil {
+			x := *op.Flow.Extra
+			op.Flow.Extra = &x
+		}
+		n.ops = append(n.ops, op)
+	}
+	n.work()
+	if out.Dump != 0 {
+		n.startDump(out.Dump)
+	}
+	for i := range out.Datagrams {
+		w.net.send(n, &out.Datagrams[i])
+	}
+	n.ready = out.Ready
+}
+
+func (n *node) noted(note *engine.Note) {
+	w := n.w
+	switch note.Kind {
+	case engine.NoteRole:
+		w.trace(n, "ROLE %v -> %v: %s", note.From, note.To, note.Reason)
+	case engine.NoteMismatch:
+		w.stats["mismatch"]++
+		w.trace(n, "note mismatch of %s", note.Peer)
+	case engine.NoteRestart:
+		w.stats["restart"]++
+		w.trace(n, "note restart of %s: %s", note.Peer, note.Reason)
+	case engine.NoteOverrun:
+		w.stats["overruns noted"]++
+		w.trace(n, "note overrun")
+	default:
+		w.trace(n, "note %d peer=%s reason=%s text=%s count=%d", note.Kind, note.Peer, note.Reason, note.Text, note.Count)
+	}
+}
+
+func (n *node) hashOutput(out *engine.Output) {
+	h := n.hash
+	for i := range out.Ops {
+		fmt.Fprintf(h, "%v%d%v%v", out.Ops[i].Kind, out.Ops[i].Tag, out.Ops[i].Flow.Key, out.Ops[i].Flow.Value)
+	}
+	for i := range out.Datagrams {
+		h.Write(out.Datagrams[i].Payload)
+	}
+	for i := range out.Notes {
+		fmt.Fprintf(h, "%v", out.Notes[i])
+	}
+	fmt.Fprintf(h, "%d%d", out.Dump, out.Ready)
+}
+
+// batch is how many operations one system call carries (PROTOCOL K7).
+const batch = 128
+
+// work carries out queued operations, one batch after the other.
+func (n *node) work() {
+	if n.working || len(n.ops) == 0 {
+		return
+	}
+	n.working = true
+	w, run := n.w, n.run
+	w.after(n.opDelay(), func() {
+		if n.run != run || n.eng == nil {
+			return
+		}
+		ops := n.ops[:min(batch, len(n.ops))]
+		n.ops = n.ops[len(ops):]
+		results := make([]flow.Result, len(ops))
+		unanswered := w.rng.Float64() < w.fault.unanswered
+		cut := len(ops)
+		if unanswered && w.rng.Intn(2) == 0 {
+			cut = w.rng.Intn(len(ops) + 1)
+		}
+		for i := range ops {
+			results[i] = flow.Result{Tag: ops[i].Tag, Kind: ops[i].Kind}
+			if i < cut {
+				results[i] = n.perform(&ops[i])
+			}
+			if unanswered {
+				results[i].Errno, results[i].Flow = flow.Unanswered, flow.Flow{}
+			}
+		}
+		wait := w.between(20*time.Microsecond, 500*time.Microsecond)
+		if unanswered {
+			w.trace(n, "%d operations stay unanswered, %d of them done", len(ops), cut)
+			w.count("unanswered batch")
+			wait = 2 * time.Second
+		}
+		w.after(wait, func() {
+			if n.run != run || n.eng == nil {
+				return
+			}
+			n.input(&engine.KernelResults{Results: results})
+			n.working = false
+			n.work()
+		})
+	})
+}
+
+func (n *node) perform(op *flow.Op) flow.Result {
+	w := n.w
+	if op.Kind == flow.OpCreate && w.fault.enomem > 0 && w.rng.Float64() < w.fault.enomem {
+		w.count("ENOMEM")
+		return flow.Result{Tag: op.Tag, Kind: op.Kind, Errno: syscall.ENOMEM}
+	}
+	res := n.kern.do(op)
+	w.trace(n, "op %s %v mark %d: %v", opName(op.Kind), op.Flow.Key, op.Flow.Mark, errName(res.Errno))
+	return res
+}
+
+func opName(k flow.OpKind) string {
+	return [...]string{"create", "update", "delete", "get", "getreply"}[k]
+}
+
+func errName(e syscall.Errno) string {
+	switch e {
+	case 0:
+		return "done"
+	case syscall.EEXIST:
+		return "EEXIST"
+	case syscall.ENOENT:
+		return "ENOENT"
+	case syscall.EBUSY:
+		return "EBUSY"
+	case syscall.ENOMEM:
+		return "ENOMEM"
+	}
+	return e.Error()
+}
+
+func (n *node) opDelay() time.Duration {
+	if f := n.w.fault.slowKernel; f > 0 && n.w.rng.Intn(3) == 0 {
+		return n.w.between(f/4, f)
+	}
+	return n.w.between(30*time.Microsecond, 800*time.Microsecond)
+}
+
+func (n *node) eventDelay() time.Duration {
+	if f := n.w.fault.slowEvents; f > 0 && n.w.rng.Intn(4) == 0 {
+		return n.w.between(f/4, f)
+	}
+	return n.w.between(50*time.Microsecond, 2*time.Millisecond)
+}
+
+func (n *node) deliverEvents() {
+	k := n.kern
+	in := &engine.KernelEvents{Events: k.events, Lost: k.lost}
+	if k.lost {
+		n.w.count("overrun")
+	}
+	k.events, k.lost = nil, false
+	n.input(in)
+}
+
+// startDump walks the table in pieces, while events go on.
+func (n *node) startDump(id uint64) {
+	n.dump, n.cursor = id, 0
+	n.dumpGen++
+	n.walk(n.dumpGen, n.run)
+}
+
+func (n *node) walk(gen, run int) {
+	w := n.w
+	w.after(w.between(50*time.Microsecond, 3*time.Millisecond), func() {
+		if n.eng == nil || n.run != run || n.dumpGen != gen {
+			return
+		}
+		piece := &engine.KernelDump{Dump: n.dump}
+		all := n.kern.sorted()
+		for _, e := range all {
+			h := e.f.Key.Hash(dumpOrder)
+			if h <= n.cursor {
+				continue
+			}
+			if len(piece.Flows) >= 8 {
+				break
+			}
+			piece.Flows = append(piece.Flows, n.kern.shown(e))
+			n.cursor = h
+		}
+		piece.Done = len(piece.Flows) < 8
+		if w.rng.Float64() < w.fault.dumpFails {
+			piece.Done, piece.Failed = true, true
+			w.count("failed dump")
+		}
+		// It is on the way while the kernel goes on.
+		w.after(w.between(10*time.Microsecond, 2*time.Millisecond), func() {
+			if n.run != run || n.dumpGen != gen {
+				return
+			}
+			n.input(piece)
+			if !piece.Done {
+				n.walk(gen, run)
+			}
+		})
+	})
+}
+
+// tell is keepalived's notice of the present state, on its way for d.
+func (n *node) tell(d time.Duration) {
+	at := n.w.now.Add(d)
+	if at.Before(n.spoken) {
+		at = n.spoken.Add(time.Microsecond)
+	}
+	n.spoken = at
+	state, run := n.state, n.run
+	n.w.at(at, func() {
+		if n.run != run {
+			return // the daemon reads the state when it starts
+		}
+		n.w.trace(n, "notice %v", state)
+		n.input(&engine.Notice{Notice: vrrp.Notice{Source: vrrp.SourceFIFO, Kind: vrrp.Group, Name: group, State: state}})
+	})
+}
+
+func (n *node) tellAddresses(d time.Duration) {
+	run := n.run
+	n.w.after(d, func() {
+		if n.run != run {
+			return
+		}
+		addrs := []netip.Addr{n.own.Netip(flow.IPv4), n.addr.Addr()}
+		if n.vip {
+			addrs = append(addrs, vip.Netip(flow.IPv4))
+		}
+		n.input(&engine.Addresses{Addrs: addrs})
+	})
+}
+
+// setVIP brings the virtual address up or takes it down; the kernel drops what was masqueraded to it.
+func (n *node) setVIP(up bool) {
+	if n.vip == up {
+		return
+	}
+	n.vip = up
+	n.w.trace(n, "virtual address up=%v", up)
+	if !up {
+		n.kern.addressGone(vip)
+	}
+	n.tellAddresses(n.w.between(0, 20*time.Millisecond))
+}
+
+// become is a transition of keepalived: as MASTER the address comes up before anybody is told, else the
+// address goes and the notice is written in either order.
+func (n *node) become(s vrrp.State, noticeDelay time.Duration) {
+	if n.off || n.state == s {
+		return
+	}
+	n.w.trace(n, "keepalived %v -> %v, the notice %v later", n.state, s, noticeDelay)
+	n.state = s
+	n.setVIP(s == vrrp.Master)
+	n.tell(noticeDelay)
+}
