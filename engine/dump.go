@@ -92,6 +92,9 @@ func (e *Engine) kernelDump(in *KernelDump) {
 
 func (e *Engine) endDump() {
 	d := &e.dump
+	if !d.first && e.role.is == Standby {
+		e.purge.last = e.log.Last // what was here before us is no newer than a step-down
+	}
 	d.running, d.first = false, true
 	d.next = e.now.Add(reconcileEvery)
 	again := d.again
@@ -161,21 +164,27 @@ func (e *Engine) isCopy(r ref) bool {
 func (e *Engine) dumpedCopy(r ref, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	l := e.leads(r)
-	if l != nil && l.Live() && l.Value.Reply != f.Reply {
+	wrong := l != nil && l.Live() && l.Value.Reply != f.Reply
+	if wrong {
 		ent.Kern |= kReplace
 	}
-	if ent.Kern&kPresent == 0 {
+	if wrong || ent.Kern&kPresent == 0 {
 		ent.Kern |= kPresent
 		e.dirty(r)
 	}
 }
 
 func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
+	e.dump.differing++
+	e.ownAsFound(r, f, fresh)
+}
+
+// ownAsFound brings what the kernel answered into the own cache.
+func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}
-	e.dump.differing++
 	e.ownFlow(r, &ev, fresh)
 }
 

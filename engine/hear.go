@@ -247,7 +247,7 @@ func tombBits(tomb uint8) cache.Bits {
 // replaced notes that our kernel has the flow with another translation than the leader lists now.
 func (e *Engine) replaced(r ref, c *copyOf, old flow.Tuple) {
 	ent := e.tbl.Entry(r)
-	if ent.Kern&kPresent != 0 && old != (flow.Tuple{}) && old != c.Value.Reply && e.peers.leader != nil && c.Owner == e.peers.leader.owner {
+	if e.log.Lives(r) == nil && ent.Kern&kPresent != 0 && old != (flow.Tuple{}) && old != c.Value.Reply && e.peers.leader != nil && c.Owner == e.peers.leader.owner {
 		ent.Kern |= kReplace
 	}
 }
@@ -257,7 +257,7 @@ func (e *Engine) replaced(r ref, c *copyOf, old flow.Tuple) {
 func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	ended := (what == cache.Removed || what == cache.Absent) && c.Bits&cache.Ended != 0
 	switch {
-	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging:
+	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:
 		if ended && p == e.peers.leader {
 			e.leaderEnded(p, r)
 		}

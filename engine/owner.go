@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ctsync/engine/cache"
+	"ctsync/engine/flow"
 )
 
 // Ownership (PROTOCOL section 5): which copy counts, and who may act. Copies are faithful in every role.
@@ -37,7 +38,6 @@ func (e *Engine) chooseLeader() {
 	best.cleared = false
 	e.recountExternal()
 	e.purge.reset()
-	e.provenNow(best)
 }
 
 // leaderSettled says that the leader is live, active, complete and proven, now and since it became leader.
@@ -63,13 +63,28 @@ func (e *Engine) provenNow(p *peer) {
 		return
 	}
 	e.peers.settled = true
+	e.fill()
+}
+
+// fill brings everything that the leader lists, or has ended, to the attention of the kernel writer. Until it
+// has got through, the node is not ready.
+func (e *Engine) fill() {
+	w := &e.writer
+	w.filling++
+	w.filled, w.scanned = false, false
 	if e.cfg.Hot {
 		e.addJob(e.scanEntries(func(r ref) {
-			if e.writes() && e.leaderLists(r) != nil {
+			if e.writes() && (e.leaderLists(r) != nil || e.tbl.Entry(r).Kern&kEnded != 0) {
 				e.dirty(r)
 			}
 		}))
 	}
+	round := w.filling
+	e.addJob(finish(func() {
+		if round == w.filling {
+			w.scanned, w.fillTo, w.fillOps = true, w.pushed, 0
+		}
+	}))
 }
 
 // clearMarks forgets what was noted of the leader's flows: what it lists now, proven and complete, is so.
@@ -85,6 +100,7 @@ func (e *Engine) clearMarks(p *peer) {
 func (e *Engine) leaderEnded(p *peer, r ref) {
 	e.markDead(r, p.owner)
 	ent := e.tbl.Entry(r)
+	e.unfail(ent)
 	if own := e.log.Lives(r); own != nil {
 		notOurs := ent.Kern&kPresent == 0 && !e.evict.holds(own)
 		if notOurs && (e.role.is == Standby || ent.Kern&kFlight == 0) {
@@ -103,7 +119,13 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {
 		return
 	}
-	if e.log.Lives(r) != nil {
+	if own := e.log.Lives(r); own != nil {
+		e.loosen(r, own, c)
+		return
+	}
+	if p.mergeOld && e.endedSinceTakeover(r) {
+		c.Bits |= cache.Dead
+		p.marked = true
 		return
 	}
 	c.Bits |= cache.Adopted
@@ -127,6 +149,30 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		ent.Kern |= kRewrite
 		e.dirty(r)
 	}
+}
+
+// endedSinceTakeover says that entry r ended here in this activation, so after everything that an earlier
+// active node said of it.
+func (e *Engine) endedSinceTakeover(r ref) bool {
+	t := e.log.Get(r)
+	return t != nil && t.Bits&cache.Ended != 0 && t.Seq > e.role.from
+}
+
+// loosen has our kernel's entry written once more although it is our own: its connection went on at another
+// node, whose copy c is, and window tracking would refuse its packets here (O8).
+func (e *Engine) loosen(r ref, own, c *copyOf) {
+	ent := e.tbl.Entry(r)
+	if ent.Key.L4 != flow.TCP || ent.Kern&(kPresent|kLiberal) != kPresent || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
+		return
+	}
+	if e.role.is == TakingOver && own.Seq <= e.purge.last && own.Value.State != c.Value.State {
+		f := e.flowOf(r, c) // not met here since we stepped down, so the other node's state is the newer
+		own = e.log.Put(r, false)
+		e.setValue(own, &f.Value, f.Extra)
+		e.count.internal.Updated++
+	}
+	ent.Kern |= kRewrite
+	e.dirty(r)
 }
 
 // adoptAll adopts from every epoch that was active once, in the order of O1.
@@ -167,7 +213,10 @@ func (e *Engine) adoptionOrder() []*peer {
 
 func (e *Engine) adoptFrom(p *peer, name string) job {
 	j := e.scanEntries(func(r ref) {
-		if c := e.tbl.Of(r, p.owner); c != nil && e.role.is != Standby {
+		if e.role.is == Standby || e.peers.of(p.owner) != p {
+			return
+		}
+		if c := e.tbl.Of(r, p.owner); c != nil {
 			e.adopt(p, r, c)
 		}
 	})
@@ -178,8 +227,18 @@ func (e *Engine) adoptFrom(p *peer, name string) job {
 // mergeFrom adopts what another active node has that we have not: it stepped back or fell silent, and its log
 // ends at last (O8).
 func (e *Engine) mergeFrom(p *peer, last uint64) {
-	p.merging, p.mergeTo = true, last
+	p.merging, p.mergeOld, p.mergeTo = true, false, last
 	e.mergeOnce(p)
+}
+
+// mergeRest goes on adopting, once we are active, what the nodes before us listed as they stepped back and
+// what is not here yet.
+func (e *Engine) mergeRest() {
+	e.peers.each(func(p *peer) {
+		if p.adoptable() && !p.merging && !(p.live(e.now) && p.role == Active) && !p.rep.Complete(p.last) {
+			p.merging, p.mergeOld, p.mergeTo = true, true, p.last
+		}
+	})
 }
 
 func (e *Engine) mergeOnce(p *peer) { e.addJob(e.adoptFrom(p, "merge")) }

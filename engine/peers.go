@@ -49,6 +49,7 @@ type peer struct {
 	cleared  bool   // the marks were cleared since it became leader
 	mergeTo  uint64 // active: adopt from it up to here, then it is merged
 	merging  bool
+	mergeOld bool // it stepped back before we became active
 	wasLive  bool
 	wasProof bool
 }
@@ -94,7 +95,7 @@ type window struct {
 
 const (
 	windowWords = 32
-	windowSize  = windowWords * 64
+	windowSize  = (windowWords - 1) * 64 // one word is being cleared
 )
 
 // fresh says whether counter was not seen, and notes it.

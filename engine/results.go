@@ -19,6 +19,7 @@ func (e *Engine) kernelResults(results []flow.Result) {
 
 func (e *Engine) kernelResult(res *flow.Result) {
 	e.writer.outstanding--
+	e.writer.answered++
 	r := ref(res.Tag &^ obstacle)
 	ent := e.tbl.Entry(r)
 	again, gone := ent.Kern&kAgain != 0, ent.Kern&kGone != 0
@@ -53,7 +54,8 @@ func (e *Engine) kernelResult(res *flow.Result) {
 // takeover ends.
 func (e *Engine) unanswered(r ref) bool {
 	e.count.kernel.Retried++
-	if e.writer.unanswered++; e.writer.unanswered <= maxOutstanding {
+	e.writer.unanswered++
+	if e.role.is != TakingOver && e.writer.unanswered <= maxOutstanding {
 		return true
 	}
 	e.writer.later(e, r)
@@ -104,10 +106,21 @@ func (e *Engine) withoutMaster(r ref) bool {
 		e.fail(r, syscall.ENOENT)
 		return false
 	}
-	if m := e.tbl.Find(&x.Master); m != 0 && e.tbl.Entry(m).Kern&(kDirty|kFlight|kLater) != 0 {
-		return true
+	if m := e.tbl.Find(&x.Master); m != 0 && e.masterComes(m) {
+		e.writer.later(e, r)
+		return false
 	}
 	ent.Kern |= kNoMaster
+	return true
+}
+
+// masterComes says that entry m is to be in the kernel and is not yet, and sees to it.
+func (e *Engine) masterComes(m ref) bool {
+	ent := e.tbl.Entry(m)
+	if want, _ := e.target(m); want != goalThere || ent.Kern&(kPresent|kFailed) != 0 {
+		return false
+	}
+	e.dirtyAgain(m)
 	return true
 }
 
@@ -128,7 +141,15 @@ func (e *Engine) written(r ref) {
 	if e.role.is != Standby {
 		return
 	}
-	if c := e.leaderLists(r); c != nil {
+	ent.Kern &^= kSuspect
+	c := e.leaderLists(r)
+	if k := e.tbl.Of(r, kernelOwner); k != nil && c != nil {
+		status := k.Value.Status & sticky // the kernel never forgets these
+		f := e.flowOf(r, c)
+		f.Status |= status
+		e.setValue(k, &f.Value, f.Extra)
+	}
+	if c != nil {
 		e.setDue(r, e.seconds()+max(c.Value.Timeout, leastTimeout)/2)
 	}
 }
@@ -211,8 +232,10 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 		e.dirtyAgain(r)
 		return
 	}
-	if e.role.is != Standby && f.Status&flow.SeenReply != 0 {
-		e.fail(r, syscall.EEXIST) // a live flow with another translation: the kernel is right
+	if e.log.Lives(r) != nil && (e.role.is == Standby || f.Status&flow.SeenReply != 0) {
+		e.ownAsFound(r, f, true) // a live flow with another translation: the kernel is right
+		e.writer.newFailures++
+		e.writer.lastFailure = syscall.EEXIST
 		return
 	}
 	ent.Kern |= kReplace
@@ -224,7 +247,7 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	o := e.tbl.Find(&f.Key)
 	needed := f.Status&flow.SeenReply != 0
 	if e.role.is == Standby {
-		needed = o != 0 && e.leaderLists(o) != nil
+		needed = o != 0 && (e.leaderLists(o) != nil || e.metHere(o))
 	}
 	if needed {
 		e.fail(r, syscall.EEXIST)
@@ -233,11 +256,20 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	if o != 0 {
 		e.endOwn(o, cache.Ended)
 		e.tbl.Entry(o).Kern &^= kPresent | kLiberal
+		e.release(o)
 	}
 	ent := e.tbl.Entry(r)
 	ent.Kern |= kFlight
 	e.writer.outstanding++
+	e.writer.issued++
 	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
+}
+
+// metHere says that a packet made entry r here since we are a Standby: the address may be here before the
+// notice.
+func (e *Engine) metHere(r ref) bool {
+	own := e.log.Lives(r)
+	return own != nil && own.Seq > e.purge.last
 }
 
 // fail notes that the kernel refused entry r, until something changes. The reason is kept in Due.

@@ -14,6 +14,7 @@ type roleState struct {
 	since      time.Time
 	reason     string
 	activation uint64
+	from       uint64 // own log's end when it began
 	lastLeader *peer
 
 	adopted  int
@@ -67,9 +68,11 @@ func (e *Engine) takeOver(reason string) {
 	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
 	e.role.activation++
 	e.count.activity.Takeovers++
+	e.role.from = e.log.Last
 	e.become(TakingOver, reason)
 	e.recountExternal()
 	e.purge.reset()
+	e.writer.now(e)
 	e.adoptAll()
 	own := e.scanEntries(func(r ref) {
 		if c := e.log.Lives(r); c != nil && e.tbl.Entry(r).Kern&kPresent == 0 && c.Bits&cache.Waiting == 0 {
@@ -93,6 +96,7 @@ func (e *Engine) progressTakeover() {
 	e.action("commit", r.adopted)
 	e.action("bulk", e.log.Live)
 	e.become(Active, r.reason)
+	e.mergeRest()
 }
 
 // stepDown ends an activation at once, wherever it is. What is under way finishes; nothing is undone.
@@ -101,6 +105,7 @@ func (e *Engine) stepDown(reason string) {
 	e.dropJobs(jobAdopt)
 	e.become(Standby, reason)
 	e.peers.leader, e.peers.settled = nil, false
+	e.writer.filled = false
 	e.recountExternal()
 	e.purge.reset()
 	e.purge.last = e.log.Last
@@ -133,25 +138,23 @@ func (e *Engine) ready() Readiness {
 		return e.count.ready
 	case state == vrrp.Unknown:
 		return LeaveAsItIs
-	case !e.leaderSettled():
+	case !e.leaderSettled() || !e.complete():
 		return NotReady
-	case e.cfg.Hot && (e.hasJobs() || !e.drained() || e.tooManyFailures()):
+	case e.cfg.Hot && (!e.writer.filled || !e.drained() || e.tooManyFailures()):
 		return NotReady
 	}
 	return Ready
 }
-
-func (e *Engine) hasJobs() bool { return len(e.jobs) > 0 && !e.dump.current }
 
 // drained says that the kernel writer has nothing to catch up with.
 func (e *Engine) drained() bool {
 	return e.writer.pending() < maxOutstanding && len(e.writer.waiting) < maxOutstanding
 }
 
-// tooManyFailures is one flow in a hundred that the kernel refused.
+// tooManyFailures is one flow in a hundred that the kernel refused, or has no room for now.
 func (e *Engine) tooManyFailures() bool {
-	l := e.peers.leader
-	return e.writer.failing > 10 && l != nil && e.writer.failing*100 > l.rep.Live
+	l, n := e.peers.leader, e.writer.failing+len(e.writer.waiting)
+	return n > 10 && l != nil && n*100 > l.rep.Live
 }
 
 // leave is the last word before the daemon stops.

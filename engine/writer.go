@@ -48,6 +48,13 @@ type writer struct {
 	lastFailure syscall.Errno
 	pageDue     []uint32 // lowest Due of each page of entries
 	nextDue     time.Time
+
+	// How far it has got through what a new leader lists: entries that were put into the ring, taken out of
+	// it, operations given out and answered.
+	pushed, popped, issued, answered uint64
+	filling                          uint64
+	fillTo, fillOps                  uint64
+	scanned, filled                  bool
 }
 
 const (
@@ -83,7 +90,29 @@ func (e *Engine) dirtyAgain(r ref) {
 		return
 	}
 	ent.Kern |= kDirty
+	e.writer.pushed++
 	e.writer.ring = append(e.writer.ring, r)
+}
+
+// now has everything that waits looked at now.
+func (w *writer) now(e *Engine) {
+	late := w.waiting
+	w.waiting = nil
+	for _, h := range late {
+		e.tbl.Entry(h.r).Kern &^= kLater
+		e.dirtyAgain(h.r)
+	}
+}
+
+// follow notes when what was to be written for a new leader is.
+func (w *writer) follow() {
+	switch {
+	case w.filled || !w.scanned || w.popped < w.fillTo:
+		return
+	case w.fillOps == 0:
+		w.fillOps = w.issued
+	}
+	w.filled = w.answered >= w.fillOps
 }
 
 // later asks for entry r to be looked at after a while, and not before creating goes on.
@@ -149,12 +178,21 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		return goalLeave, nil
 	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
 		return goalLeave, nil // a suspect
+	case e.touched(r) && !e.leaderActs():
+		return goalLeave, nil
 	}
 	return goalThere, leader
 }
 
 // writes says that this node keeps the leader's flows in its kernel: hot, and the leader is settled.
 func (e *Engine) writes() bool { return e.cfg.Hot && e.peers.leader != nil && e.peers.settled }
+
+// touched says that a packet met the copy of entry r, of which the kernel knows better since than a leader
+// that is not heard (PROTOCOL K8).
+func (e *Engine) touched(r ref) bool { return e.log.Lives(r) == nil && e.tbl.Of(r, kernelOwner) != nil }
+
+// leaderActs says that the leader is live and active.
+func (e *Engine) leaderActs() bool { l := e.peers.leader; return l.live(e.now) && l.role == Active }
 
 // writeKernel fills the output with operations for dirty entries.
 func (e *Engine) writeKernel() {
@@ -168,6 +206,7 @@ func (e *Engine) writeKernel() {
 	for w.canFill() && len(e.out.Ops) < maxOpsPerStep {
 		r := w.ring[w.head]
 		w.head++
+		w.popped++
 		e.tbl.Entry(r).Kern &^= kDirty
 		if !e.operation(r) {
 			e.release(r)
@@ -179,6 +218,7 @@ func (e *Engine) writeKernel() {
 		w.ring = w.ring[:copy(w.ring, w.ring[w.head:])]
 		w.head = 0
 	}
+	w.follow()
 }
 
 // operation sends what entry r needs, if anything.
@@ -223,16 +263,21 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	}
 	f.Timeout = max(f.Timeout, leastTimeout)
 	if kind == flow.OpUpdate {
-		e.keepStatus(r, &f)
+		e.keepOwn(r, &f)
 	}
 	e.issue(r, kind, &f)
 }
 
-// keepStatus adds what the kernel's entry has already: it refuses to clear these bits (EBUSY).
-func (e *Engine) keepStatus(r ref, f *flow.Flow) {
-	const sticky = flow.SeenReply | flow.Assured
+// sticky are status bits that the kernel refuses to clear (EBUSY).
+const sticky = flow.SeenReply | flow.Assured
+
+// keepOwn keeps in an update what the kernel's entry has already: what is sticky, and all of an own flow but
+// its timeout, since a packet of it may just have met this node.
+func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	if c := e.log.Lives(r); c != nil {
-		f.Status |= c.Value.Status & sticky
+		timeout := max(f.Timeout, c.Value.Timeout)
+		f.Value = c.Value.Value
+		f.Timeout = timeout
 	}
 	if c := e.tbl.Of(r, kernelOwner); c != nil {
 		f.Status |= c.Value.Status & sticky
@@ -247,6 +292,7 @@ func (e *Engine) issue(r ref, kind flow.OpKind, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	ent.Kern = ent.Kern&^(kAgain|kGone) | kFlight
 	e.writer.outstanding++
+	e.writer.issued++
 	e.out.Ops = append(e.out.Ops, flow.Op{Kind: kind, Tag: uint64(r), Flow: *f})
 }
 
