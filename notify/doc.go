@@ -3,7 +3,7 @@
 //	keepalived --- notify FIFO ---> FIFO      (lines, in order, groups and instances)
 //	           --- D-Bus ---------> DBus      (signals and State reads, instances only)
 //	           --- notify script -> ParseScript (one process a word, in any order)
-//	           --- its process ---> Liveness  (what it cannot say itself: that it died)
+//	           --- its process ---> Liveness  (what it cannot say itself: that it died), Ask (its state, now)
 //	           --- its file ------> Members   (which instances form the group)
 //
 // Each driver has a Run that ends with its context and hands notices to a deliver function, one at a time.

@@ -94,7 +94,7 @@ func derivedReason(s State, last string) string {
 // says that every member has been heard.
 func (v *view) derive(members []string) (s State, complete bool) {
 	complete = true
-	var count [Gone]int
+	var count [Gone + 1]int
 	for _, name := range v.known(members) {
 		st := v.said[name].state
 		count[st]++
