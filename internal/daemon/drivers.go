@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"ctsync/engine"
 	"ctsync/internal/config"
@@ -17,6 +18,8 @@ import (
 
 // drivers are the channels by which keepalived is heard. Each can drive alone.
 type drivers struct {
+	cfg      *config.Config
+	log      *slog.Logger
 	fifo     *notify.FIFO
 	dbus     *notify.DBus
 	liveness *notify.Liveness
@@ -25,7 +28,7 @@ type drivers struct {
 // openDrivers opens what the configuration names. With a cluster manager nothing is listened to but
 // `ctsync cluster`.
 func openDrivers(cfg *config.Config, log *slog.Logger) (*drivers, error) {
-	d := &drivers{}
+	d := &drivers{cfg: cfg, log: log}
 	if cfg.Failover.Mechanism != config.VRRP {
 		return d, nil
 	}
@@ -86,5 +89,44 @@ func (d *drivers) run(ctx context.Context, l *loop, start func(func(context.Cont
 	}
 	if d.liveness != nil {
 		start(func(ctx context.Context) error { return d.liveness.Run(ctx, deliver) })
+		start(func(ctx context.Context) error { d.ask(ctx, l, deliver); return nil })
+	}
+}
+
+// Times of asking. What was written to the FIFO while no daemon read it is there at once.
+const (
+	askAfter = 100 * time.Millisecond
+	askEvery = time.Second
+)
+
+// ask has keepalived tell the group's state as long as nothing else does: a daemon that starts after it finds
+// nothing in the FIFO until the next change.
+func (d *drivers) ask(ctx context.Context, l *loop, deliver func(vrrp.Notice)) {
+	said := ""
+	for wait := askAfter; sleep(ctx, wait); wait = askEvery {
+		if l.heardOfGroup() {
+			continue
+		}
+		n, err := notify.Ask(ctx, d.cfg.KeepalivedPID, d.cfg.Failover.Group)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			deliver(n)
+		case err.Error() != said:
+			said = err.Error()
+			d.log.Debug("the state of the group is not known yet", "reason", err)
+		}
+	}
+}
+
+// sleep is false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }

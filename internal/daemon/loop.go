@@ -9,6 +9,7 @@ import (
 
 	"ctsync/engine"
 	"ctsync/engine/flow"
+	"ctsync/vrrp"
 )
 
 // loop owns the engine: whoever has an input takes the lock, steps, and carries out what came of it. It is
@@ -118,6 +119,13 @@ func (l *loop) status() engine.Status {
 		}
 	}
 	return s
+}
+
+// heardOfGroup says whether anybody has told the group's state.
+func (l *loop) heardOfGroup() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.engine.Status().VRRP != vrrp.Unknown
 }
 
 // command runs one of the engine's verbs and waits for its answer.

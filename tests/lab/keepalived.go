@@ -99,7 +99,8 @@ func (r *Router) StartKeepalived() error {
 		return fmt.Errorf("lab: %w", err)
 	}
 	pid := func(name string) string { return filepath.Join(r.Folder, name+".pid") }
-	p, err := r.start(r.busEnv(), "keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp",
+	env := append(r.busEnv(), "TMPDIR="+r.Folder) // where it writes down its state when it is asked
+	p, err := r.start(env, "keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp",
 		"--use-file", file, "--pid", pid("keepalived"), "--vrrp_pid", pid("vrrp"))
 	r.Keepalived = p
 	return err
