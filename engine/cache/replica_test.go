@@ -31,6 +31,7 @@ type link struct {
 	counter uint64
 	sent    uint64 // live changes up to here were sent
 	flight  []gram
+	base    uint64         // end of the log at the last restart: what ended before is not here, or stale
 	floor   uint64         // counters below are from before a restart
 	applied map[key]uint64 // highest sequence number that took effect, since the restart
 	values  map[key]listed // what the replica's keeper was told
@@ -132,8 +133,11 @@ func expected(was listed, known bool, r rec) Applied {
 func (l *link) restart() {
 	l.rep.Restart(l.release)
 	l.counter++
-	l.floor, l.applied = l.counter, map[key]uint64{}
+	l.floor, l.base, l.applied = l.counter, l.from.log.Last, map[key]uint64{}
 }
+
+// knows says whether the log still knows of every end that concerns a reader at from.
+func (l *link) knows(from uint64) bool { return max(from, l.base) >= l.from.log.Horizon }
 
 // sums says that Live, Stale and Digest are what a recount gives, and that the bounds hold.
 func (l *link) sums(t fataler) {
@@ -187,7 +191,7 @@ func (l *link) settle(t fataler) {
 		if n > 10000 {
 			t.Fatalf("no end of gaps: have %d of %d, %v", l.rep.Have, log.Last, l.rep.known)
 		}
-		if from > 0 && from < log.Horizon {
+		if !l.knows(from) {
 			l.restart()
 			continue
 		}
@@ -228,7 +232,7 @@ func TestReplicaConverges(t *testing.T) {
 			},
 			"repair": func(t *rapid.T) {
 				from, to, missing := l.rep.Gap(l.from.log.Last)
-				if missing && (from == 0 || from >= l.from.log.Horizon) {
+				if missing && l.knows(from) {
 					l.flight = append(l.flight, l.read(from, to, rapid.IntRange(1, 5).Draw(t, "most")))
 				}
 			},
@@ -248,7 +252,7 @@ func TestReplicaConverges(t *testing.T) {
 					l.flight = append(l.flight[:i], l.flight[i+1:]...)
 				}
 			},
-			"prune":   func(t *rapid.T) { l.from.prune(rapid.Uint64Range(0, l.from.log.Last).Draw(t, "upTo"), 8) },
+			"prune":   func(t *rapid.T) { l.from.prune(rapid.Uint64Range(0, l.sent).Draw(t, "upTo"), 1000) },
 			"restart": func(t *rapid.T) { l.restart() },
 			"settle":  func(t *rapid.T) { l.settle(t) },
 			"":        func(t *rapid.T) { l.sums(t) },
