@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -161,17 +163,17 @@ func (e *Engine) newPeer(epoch wire.Epoch, name string, from netip.AddrPort) *pe
 	s := &e.peers
 	names := map[string][]*peer{}
 	s.each(func(p *peer) { names[p.name] = append(names[p.name], p) })
-	if same := names[name]; len(same) >= maxEpochs {
-		oldest := same[0]
-		for _, p := range same {
-			if p.lastHeard.Before(oldest.lastHeard) {
-				oldest = p
-			}
+	for _, q := range names[name] {
+		if q.addr.Addr() == from.Addr() {
+			q.leaving = true // a node has one run at a time; if this is another node after all, it is heard again
 		}
-		if oldest.live(e.now) {
+	}
+	if same := names[name]; len(same) >= maxEpochs {
+		least := e.leastNeeded(same)
+		if least.live(e.now) {
 			return nil
 		}
-		e.dropPeer(oldest)
+		e.dropPeer(least)
 	} else if len(same) == 0 && len(names) >= maxNames {
 		return nil
 	}
@@ -188,6 +190,25 @@ func (e *Engine) newPeer(epoch wire.Epoch, name string, from netip.AddrPort) *pe
 	s.byEpoch[epoch] = p
 	e.greet(p, names[name])
 	return p
+}
+
+// leastNeeded is the run of a node that can be forgotten first: one that was never active before one that was,
+// the leader last of all, and among equals the one not heard for longest.
+func (e *Engine) leastNeeded(same []*peer) *peer {
+	need := func(p *peer) int {
+		switch {
+		case p.live(e.now):
+			return 3
+		case p == e.peers.leader:
+			return 2
+		case p.adoptable():
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(same, func(p, q *peer) int {
+		return cmp.Or(cmp.Compare(need(p), need(q)), p.lastHeard.Compare(q.lastHeard))
+	})
 }
 
 func (e *Engine) greet(p *peer, same []*peer) {
