@@ -19,6 +19,7 @@ import (
 	"ctsync/internal/config"
 	"ctsync/internal/control"
 	"ctsync/internal/kernel"
+	"ctsync/internal/metrics"
 	"ctsync/internal/peer"
 )
 
@@ -207,6 +208,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 	start(func(ctx context.Context) error { return d.watchConfig(ctx) })
 	start(func(ctx context.Context) error { return d.control.Serve(ctx, d.answer) })
 	start(d.supervise)
+	if d.cfg.Metrics.IsValid() {
+		start(func(ctx context.Context) error { return metrics.Serve(ctx, d.cfg.Metrics, d.scrape) })
+	}
 	d.log.Info("started", "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
 	d.log.Warn("the sync link is not authenticated: keep it on a network of its own")
 	<-ctx.Done()

@@ -95,16 +95,17 @@ func (d *drivers) run(ctx context.Context, l *loop, start func(func(context.Cont
 
 // Times of asking. What was written to the FIFO while no daemon read it is there at once.
 const (
-	askAfter = 100 * time.Millisecond
-	askEvery = time.Second
+	askAfter  = 100 * time.Millisecond
+	askAtMost = 5 * time.Second
 )
 
 // ask has keepalived tell the group's state as long as nothing else does: a daemon that starts after it finds
 // nothing in the FIFO until the next change.
 func (d *drivers) ask(ctx context.Context, l *loop, deliver func(vrrp.Notice)) {
 	said := ""
-	for wait := askAfter; sleep(ctx, wait); wait = askEvery {
+	for wait := askAfter; sleep(ctx, wait); wait = min(2*wait, askAtMost) {
 		if l.heardOfGroup() {
+			wait = askAfter
 			continue
 		}
 		n, err := notify.Ask(ctx, d.cfg.KeepalivedPID, d.cfg.Failover.Group)

@@ -12,6 +12,7 @@ import (
 
 	"ctsync/engine"
 	"ctsync/internal/config"
+	"ctsync/internal/metrics"
 )
 
 // supervise tells systemd how it goes: ready, one line of status, and the watchdog as long as the loop steps.
@@ -77,4 +78,16 @@ func refuseRival(*config.Config) error {
 		}
 	}
 	return nil
+}
+
+// scrape is what the metrics are made of.
+func (d *Daemon) scrape() (engine.Status, []metrics.Link) {
+	var links []metrics.Link
+	for _, l := range d.links.Stats() {
+		links = append(links, metrics.Link{
+			Interface: l.Interface, Up: l.Up, BytesSent: l.BytesSent, BytesReceived: l.BytesReceived,
+			PacketsSent: l.PacketsSent, PacketsReceived: l.PacketsReceived, SendErrors: l.SendErrors, ReceiveErrors: l.ReceiveErrors,
+		})
+	}
+	return d.loop.status(), links
 }

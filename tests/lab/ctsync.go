@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Ctsync is the daemon under test, with further lines of configuration. The program is the one that the
+// Ctsync is the daemon under test, with lines of configuration that add to the usual ones or, where they set the
+// same, replace them. The program is the one that the
 // environment's CTSYNC names, else build/ctsync of this checkout: see `make build`.
 func Ctsync(lines ...string) Kind {
 	return func(r *Router) Daemon {
@@ -75,7 +77,18 @@ func (c *ctsync) Config() string {
 		dbus = "on"
 	}
 	lines = append(lines, "notify-fifo "+fifo, "dbus "+dbus)
-	return strings.Join(append(lines, c.lines...), "\n") + "\n"
+	return strings.Join(append(c.without(lines), c.lines...), "\n") + "\n"
+}
+
+// without leaves out what the lines of our own set.
+func (c *ctsync) without(lines []string) []string {
+	setting := func(line string) string {
+		word, _, _ := strings.Cut(line, " ")
+		return word
+	}
+	return slices.DeleteFunc(lines, func(line string) bool {
+		return slices.ContainsFunc(c.lines, func(own string) bool { return setting(own) == setting(line) })
+	})
 }
 
 func (c *ctsync) Name() string      { return "ctsync" }
@@ -109,7 +122,9 @@ func (c *ctsync) Ask(words ...string) (string, error) {
 
 // Ask is a command to the router's ctsync; an error where another daemon runs.
 func (r *Router) Ask(words ...string) (string, error) {
-	c, ok := r.Daemon.(*ctsync)
+	c, ok := r.Daemon.(interface {
+		Ask(words ...string) (string, error)
+	})
 	if !ok {
 		return "", fmt.Errorf("lab: %s runs %s, not ctsync", r.Name, r.Daemon.Name())
 	}

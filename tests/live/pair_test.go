@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +97,8 @@ type status struct {
 		Name, Epoch, Role, State string
 		Behind, Lacks, Restarts  uint64
 		Flows                    int
+		Leader                   bool
+		LastHeard                float64 `json:"last_heard"`
 	}
 	Links []struct {
 		Interface, Mode, State string
@@ -167,14 +169,25 @@ func awaitState(t *testing.T, r *lab.Router, what string, limit time.Duration, o
 	return s
 }
 
-// bothSynced waits until both nodes say that all is well.
-func bothSynced(t *testing.T, l *lab.Lab, limit time.Duration) time.Duration {
+// bothSynced waits until both nodes say that all is well, one of them as the active one and the other with that
+// one, as it runs now, as its leader.
+func bothSynced(t *testing.T, l *lab.Lab, limit time.Duration) {
 	t.Helper()
-	began := time.Now()
 	for _, r := range l.Routers() {
-		awaitState(t, r, "in sync", limit, func(s status) bool { return s.Code == 0 && s.Node != "" })
+		awaitState(t, r, "in sync", limit, func(s status) bool {
+			return s.Code == 0 && s.Node != "" && (s.Role == "active" || s.follows())
+		})
 	}
-	return time.Since(began)
+}
+
+// follows says that the leader is heard, and in sync.
+func (s status) follows() bool {
+	for _, p := range s.Peers {
+		if p.Leader {
+			return p.State == "in sync" && p.LastHeard < 0.25
+		}
+	}
+	return false
 }
 
 // alive fails the test if a conversation is reset, silent or moved.
@@ -235,16 +248,13 @@ func durations(ds []time.Duration) string {
 	if len(ds) == 0 {
 		return "none"
 	}
-	ds = append([]time.Duration(nil), ds...)
-	sort.Slice(ds, func(i, j int) bool { return ds[i] < ds[j] })
+	ds = sortedCopy(ds)
 	at := func(q float64) string {
 		return fmt.Sprintf("%.1f", float64(ds[int(q*float64(len(ds)-1)+0.5)])/float64(time.Millisecond))
 	}
 	return fmt.Sprintf("min %s, median %s, p99 %s, max %s ms of %d", at(0), at(0.5), at(0.99), at(1), len(ds))
 }
 
-func median(ds []time.Duration) time.Duration {
-	ds = append([]time.Duration(nil), ds...)
-	sort.Slice(ds, func(i, j int) bool { return ds[i] < ds[j] })
-	return ds[len(ds)/2]
-}
+func median(ds []time.Duration) time.Duration { return sortedCopy(ds)[len(ds)/2] }
+
+func sortedCopy(ds []time.Duration) []time.Duration { return slices.Sorted(slices.Values(ds)) }
