@@ -165,9 +165,7 @@ func (e *Engine) dumpedCopy(r ref, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	l := e.leads(r)
 	wrong := l != nil && l.Live() && l.Value.Reply != f.Reply
-	if wrong {
-		ent.Kern |= kReplace
-	}
+	ent.Shape = shape(&f.Reply)
 	if wrong || ent.Kern&kPresent == 0 {
 		ent.Kern |= kPresent
 		e.dirty(r)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"ctsync/engine/cache"
-	"ctsync/engine/flow"
 	"ctsync/engine/wire"
 )
 
@@ -214,12 +213,6 @@ func maxCopies(tableMax int) int { return max(4*tableMax, 65536) }
 
 // apply takes one record of a peer's log.
 func (e *Engine) apply(p *peer, rec *wire.Record) {
-	old := flow.Tuple{}
-	if r := e.tbl.Find(&rec.Flow.Key); r != 0 {
-		if c := e.tbl.Of(r, p.owner); c != nil && c.Live() {
-			old = c.Value.Reply
-		}
-	}
 	r, c, what := p.rep.Apply(&rec.Flow.Key, rec.Born, rec.Seq, tombBits(rec.Tomb))
 	if what == cache.Ignored {
 		return
@@ -229,7 +222,6 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	}
 	if rec.Tomb == 0 && what != cache.Confirmed {
 		e.setValue(c, &rec.Flow.Value, rec.Flow.Extra)
-		e.replaced(r, c, old)
 	}
 	e.heard(p, r, c, what)
 }
@@ -242,14 +234,6 @@ func tombBits(tomb uint8) cache.Bits {
 		return cache.Yielded
 	}
 	return 0
-}
-
-// replaced notes that our kernel has the flow with another translation than the leader lists now.
-func (e *Engine) replaced(r ref, c *copyOf, old flow.Tuple) {
-	ent := e.tbl.Entry(r)
-	if e.log.Lives(r) == nil && ent.Kern&kPresent != 0 && old != (flow.Tuple{}) && old != c.Value.Reply && e.peers.leader != nil && c.Owner == e.peers.leader.owner {
-		ent.Kern |= kReplace
-	}
 }
 
 // heard acts on a record that took effect: what the leader lists goes to the kernel of a hot standby, and

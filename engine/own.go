@@ -59,7 +59,28 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace) | kPresent
 	e.tbl.Drop(r, kernelOwner)
 	e.ownFlow(r, ev, true)
+	e.overtook(r)
 }
+
+// overtook has entry r written once more if an operation of ours may have come after what the kernel has just
+// told, with what was so before.
+func (e *Engine) overtook(r ref) {
+	if e.role.is == Standby {
+		return
+	}
+	ent := e.tbl.Entry(r)
+	switch {
+	case ent.Kern&kFlight != 0:
+		ent.Kern |= kAgain
+	case ent.Due != 0 && e.seconds() <= ent.Due+eventsLate:
+		ent.Due = 0
+		ent.Kern |= kRewrite
+		e.dirty(r)
+	}
+}
+
+// eventsLate is how many seconds an event may be behind the answer to a later operation.
+const eventsLate = 2
 
 func (e *Engine) changed(r ref, ev *flow.Event) {
 	own := e.log.Lives(r)
@@ -74,6 +95,7 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		e.tbl.Entry(r).Kern &^= kSuspect
 		e.ownFlow(r, ev, false)
 		e.tbl.Drop(r, kernelOwner)
+		e.overtook(r)
 	}
 }
 
@@ -121,6 +143,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	}
 	c := e.log.Put(r, fresh)
 	e.setValue(c, &v, x)
+	e.tbl.Entry(r).Shape = shape(&v.Reply)
 	if created {
 		e.count.internal.Created++
 		if e.role.is != Standby {
@@ -199,6 +222,7 @@ func (e *Engine) keepAside(r ref, ev *flow.Event) {
 	}
 	_, c := e.tbl.Add(r, kernelOwner)
 	e.setValue(c, &v, x)
+	e.tbl.Entry(r).Shape = shape(&v.Reply)
 }
 
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.

@@ -141,9 +141,12 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	e.count.internal.Created++
 	e.role.adopted++
 	ent := e.tbl.Entry(r)
-	ent.Kern &^= kEnded | kReplace
+	ent.Kern &^= kEnded
+	if from != c {
+		ent.Kern &^= kReplace // a packet met what the kernel has: that is right
+	}
 	switch {
-	case ent.Kern&kPresent == 0:
+	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&f.Reply):
 		e.dirty(r)
 	case ent.Kern&kLiberal == 0:
 		ent.Kern |= kRewrite

@@ -36,7 +36,9 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	case res.Kind == flow.OpCreate:
 		again = e.created(r, res, gone) || again
 	case res.Kind == flow.OpUpdate:
-		again = e.updated(r, res) || again
+		if again = e.updated(r, res) || again; again && e.role.is != Standby {
+			ent.Kern |= kRewrite // an event came meanwhile, and may be older or newer than what was written
+		}
 	case res.Kind == flow.OpDelete:
 		e.deleted(r, res)
 		again = true
@@ -139,6 +141,7 @@ func (e *Engine) written(r ref) {
 	ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit|kNoMaster|kNoHelper) | kPresent | kLiberal
 	e.writer.pause = 0
 	if e.role.is != Standby {
+		ent.Due = max(e.seconds(), 1)
 		return
 	}
 	ent.Kern &^= kSuspect
@@ -225,7 +228,9 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 		return
 	}
 	ent.Kern |= kPresent
+	ent.Shape = shape(&f.Reply)
 	if c.Value.Reply == f.Reply {
+		ent.Kern &^= kReplace
 		if e.role.is != Standby {
 			ent.Kern |= kRewrite
 		}

@@ -162,7 +162,7 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		switch {
 		case own == nil || e.evict.holds(own):
 			return goalLeave, nil
-		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0:
+		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0 || ent.Shape != shape(&own.Value.Reply):
 			return goalThere, own
 		}
 		return goalLeave, nil
@@ -234,8 +234,8 @@ func (e *Engine) operation(r ref) bool {
 		e.writer.later(e, r)
 	case want == goalThere && !present:
 		e.send1(r, flow.OpCreate, c)
-	case want == goalThere && ent.Kern&kReplace != 0:
-		e.sendDelete(r)
+	case want == goalThere && (ent.Kern&kReplace != 0 || ent.Shape != shape(&c.Value.Reply)):
+		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)
 	case want == goalAbsent && present:
@@ -244,6 +244,22 @@ func (e *Engine) operation(r ref) bool {
 		return false
 	}
 	return true
+}
+
+// shape is how a reply tuple is remembered.
+func shape(t *flow.Tuple) uint32 {
+	k := flow.Key{Tuple: *t, L3: flow.IPv6}
+	return uint32(k.Hash(0))
+}
+
+// replace makes way for what should be in the kernel instead. Once active, this node follows its kernel, so it
+// looks what is there.
+func (e *Engine) replace(r ref) {
+	if e.role.is == Active {
+		e.lookUp(r, flow.OpGet)
+		return
+	}
+	e.sendDelete(r)
 }
 
 func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
@@ -264,6 +280,8 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	f.Timeout = max(f.Timeout, leastTimeout)
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
+	} else {
+		e.tbl.Entry(r).Shape = shape(&f.Reply)
 	}
 	e.issue(r, kind, &f)
 }

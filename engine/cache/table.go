@@ -26,6 +26,7 @@ type Entry[K comparable] struct {
 	next  Ref // in the bucket, or in the free list
 	head  Ref // first copy
 	Due   uint32
+	Shape uint32 // what the kernel's entry looks like, hashed
 	Kern  uint16
 	Stamp uint8
 	used  bool

@@ -131,7 +131,7 @@ func (c *clients) first(x *conn, n *node) bool {
 // make adds an entry as a packet does.
 func (c *clients) make(x *conn, n *node, state uint8, status uint32) bool {
 	k := n.kern
-	e := &kentry{f: flow.Flow{Key: x.key}, masq: x.nat >= natMasqVIP, seen: c.w.now}
+	e := &kentry{f: flow.Flow{Key: x.key}, masq: x.nat >= natMasqVIP, made: c.w.now, seen: c.w.now}
 	v := &e.f.Value
 	v.Reply, v.Status = x.key.Inverse(), status
 	if x.nat != natNone {

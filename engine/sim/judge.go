@@ -20,22 +20,24 @@ type judge struct {
 
 // history is the log of one epoch as its engine made it.
 type history struct {
-	node  *node
-	last  uint64
-	recs  map[flow.Key][]engine.Listed // in order of seq, superseded ones included as far as a step showed them
-	now   map[flow.Key]engine.Listed   // live keys
-	snaps map[uint64]map[flow.Key]engine.Listed
-	order []uint64
-	ended map[uint32]uint64 // mark: seq of a tombstone published in a role that decides
+	node    *node
+	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides
+	last    uint64
+	recs    map[flow.Key][]engine.Listed // in order of seq, superseded ones included as far as a step showed them
+	now     map[flow.Key]engine.Listed   // live keys
+	snaps   map[uint64]map[flow.Key]engine.Listed
+	order   []uint64
+	ended   map[uint32]uint64 // mark: seq of a tombstone published in a role that decides
+	endedAt map[uint32]time.Time
 }
 
 // sight is what a judge remembers of one node.
 type sight struct {
-	dead       map[uint32]bool       // marks whose end this run saw as it decided
-	ledTo      map[wire.Epoch]uint64 // have of an epoch while it was the leader
-	checked    map[wire.Epoch]uint64
-	nextLook   time.Time
-	takingFrom time.Time
+	dead     map[uint32]time.Time  // marks whose end this run saw as it decided
+	ledTo    map[wire.Epoch]uint64 // have of an epoch while it was the leader
+	checked  map[wire.Epoch]uint64
+	nextLook time.Time
+	down     time.Time // when it stepped down or began
 }
 
 func (j *judge) init(w *world) { j.w, j.logs = w, map[wire.Epoch]*history{} }
@@ -48,10 +50,10 @@ func (j *judge) of(n *node) *sight {
 }
 
 func (j *judge) started(n *node) {
-	*j.of(n) = sight{dead: map[uint32]bool{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}}
+	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
-		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{},
+		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{},
 	}
 }
 
@@ -98,8 +100,11 @@ func (j *judge) roles(n *node) {
 	}
 	n.role, n.roleAt = role, j.w.now
 	j.w.stats["became "+role.String()]++
-	if role == engine.Active {
+	switch role {
+	case engine.Active:
 		j.takenOver(n)
+	case engine.Standby:
+		j.of(n).down = j.w.now
 	}
 }
 
@@ -155,12 +160,15 @@ func (j *judge) follow(n *node) {
 		h.recs[k] = append(h.recs[k], l)
 		if l.Bits&cache.Tomb == 0 {
 			h.now[k] = l
+			if n.eng.RoleNow() != engine.Standby {
+				h.lived[l.Flow.Mark] = j.w.now
+			}
 			return
 		}
 		delete(h.now, k)
 		if l.Bits&cache.Ended != 0 && n.eng.RoleNow() != engine.Standby {
-			h.ended[l.Flow.Mark] = l.Seq
-			j.of(n).dead[l.Flow.Mark] = true
+			h.ended[l.Flow.Mark], h.endedAt[l.Flow.Mark] = l.Seq, j.w.now
+			j.of(n).dead[l.Flow.Mark] = j.w.now
 			j.endPublished(n, &l)
 		}
 	})
@@ -327,11 +335,15 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 	if !in.Complete {
 		j.w.fail("I2", "%s is ready and not complete", n)
 	}
-	if !j.w.hot {
-		return
+	if !j.w.hot || !in.Settled {
+		return // warm; or the leader has gone, and what it listed last is all that there is
 	}
 	missing, stale := 0, 0
 	var one engine.Listed
+	own := map[flow.Key]bool{}
+	for _, l := range in.Own {
+		own[l.Flow.Key] = l.Bits&cache.Tomb == 0
+	}
 	for i := range in.Peers {
 		p := &in.Peers[i]
 		if p.Epoch != in.Leader {
@@ -343,6 +355,8 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 			}
 			e := n.kern.table[l.Flow.Key]
 			switch {
+			case e != nil && e.f.Reply != l.Flow.Reply && own[l.Flow.Key]:
+				j.w.stats["suspects met"]++ // the purge's
 			case e == nil || e.f.Reply != l.Flow.Reply:
 				missing++
 				one = l
@@ -354,7 +368,7 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 	}
 	excused := in.Dirty + in.Waiting + in.Outstanding + len(n.kern.events)
 	if missing > excused {
-		j.w.fail("I2", "%s is ready and its kernel lacks %d flows, %d are on their way; one: %v seq %d", n, missing, excused, one.Flow.Key, one.Seq)
+		j.w.fail("I2", "%s is ready and its kernel lacks %d flows, %d are on their way; one: %s seq %d present %v, there %s", n, missing, excused, show(&one.Flow), one.Seq, one.Present, there(n, one.Flow.Key))
 	}
 	if stale > excused {
 		j.w.fail("I12", "%s is ready and %d entries were not rewritten, %d are on their way; one: %v", n, stale, excused, one.Flow.Key)
@@ -366,17 +380,25 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
 	role := n.eng.RoleNow()
-	if s.dead[f.Mark] && !j.settledLeaderLists(n, f) {
+	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
 		return
 	}
 	for epoch, have := range s.ledTo {
 		h := j.logs[epoch]
-		if seq, ok := h.ended[f.Mark]; ok && seq <= have && !j.settledLeaderLists(n, f) && !j.listedAsOwn(n, f) {
+		seq, ok := h.ended[f.Mark]
+		if ok && seq <= have && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
 			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d", n, role, f.Key, f.Mark, h.node, seq)
 			return
 		}
 	}
+}
+
+func there(n *node, k flow.Key) string {
+	if e := n.kern.table[k]; e != nil {
+		return show(&e.f)
+	}
+	return "nothing"
 }
 
 func (j *judge) settledLeaderLists(n *node, f *flow.Flow) bool {
@@ -392,9 +414,19 @@ func (j *judge) settledLeaderLists(n *node, f *flow.Flow) bool {
 	return false
 }
 
-func (j *judge) listedAsOwn(n *node, f *flow.Flow) bool {
-	l, ok := j.logs[n.epoch].now[f.Key]
-	return ok && l.Flow.Mark == f.Mark && l.Seq < 0
+// revived says that another node, which had not heard of the end at that time, made the incarnation its own
+// as the one that decides.
+func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
+	for _, h := range j.logs {
+		if h.node != n && h.lived[mark].After(end) {
+			return true
+		}
+	}
+	return false
+}
+
+func show(f *flow.Flow) string {
+	return fmt.Sprintf("%v mark %d reply %v>%v:%d status %x state %d", f.Key, f.Mark, f.Reply.Src.Netip(f.L3), f.Reply.Dst.Netip(f.L3), f.Reply.DstL4, f.Status, f.State)
 }
 
 // updating is O6: an active node never makes an entry another incarnation's.
@@ -409,6 +441,9 @@ func (j *judge) deleting(n *node, e *kentry) {
 	w := j.w
 	role := n.eng.RoleNow()
 	if role != engine.Standby {
+		if own, ok := j.logs[n.epoch].now[e.f.Key]; ok && own.Flow.Reply != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
+			return // from before the other node led, which translated it in another way
+		}
 		if e.f.Status&flow.SeenReply != 0 {
 			w.fail("I4", "%s is %v and deletes %v mark %d, which has seen a reply", n, role, e.f.Key, e.f.Mark)
 		}
@@ -564,7 +599,7 @@ func (j *judge) ownEqualsKernel(n *node) string {
 		case !ok:
 			return fmt.Sprintf("%s's kernel has %v mark %d, its own cache has not", n, e.f.Key, e.f.Mark)
 		case l.Flow.Reply != e.f.Reply || l.Flow.Mark != e.f.Mark || l.Flow.State != e.f.State:
-			return fmt.Sprintf("%s's kernel has %+v, its own cache %+v", n, e.f, l.Flow)
+			return fmt.Sprintf("%s's kernel has %s, its own cache %s", n, show(&e.f), show(&l.Flow))
 		}
 	}
 	if len(own) != len(n.kern.table) {
@@ -586,7 +621,7 @@ func sameKernel(leader, n *node) string {
 		case o == nil:
 			return fmt.Sprintf("%s's kernel lacks %v mark %d of %s", n, e.f.Key, e.f.Mark, leader)
 		case o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status != 0 || e.f.Status&shown&^o.f.Status != 0:
-			return fmt.Sprintf("%s's kernel has %+v, %s's %+v", n, o.f, leader, e.f)
+			return fmt.Sprintf("%s's kernel has %s, %s's %s", n, show(&o.f), leader, show(&e.f))
 		}
 	}
 	for _, o := range n.kern.sorted() {

@@ -46,6 +46,7 @@ type kentry struct {
 	masq     bool // made by a masquerade rule: goes with its address
 	injected bool // made by ctsync and not met by a packet since
 	liberal  bool
+	made     time.Time // by a packet
 	seen     time.Time // last packet
 	window   int       // how far the connection was at the last packet
 }
@@ -94,7 +95,7 @@ func (k *kernel) destroy(e *kentry, how string) {
 
 func (k *kernel) expireLater(e *kentry) {
 	k.n.w.at(e.expires, func() {
-		if k.table[e.f.Key] != e {
+		if k.table[e.f.Key] != e || k.n.kern != k {
 			return
 		}
 		if e.expires.After(k.n.w.now) {
@@ -152,6 +153,9 @@ func (k *kernel) deliverLater() {
 	k.waiting = true
 	k.n.w.after(k.n.eventDelay(), func() {
 		k.waiting = false
+		if k.n.kern != k {
+			return
+		}
 		if k.n.eng == nil {
 			k.events, k.lost = nil, false
 			return
