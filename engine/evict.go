@@ -76,6 +76,34 @@ func (e *Engine) holdTombstone(r ref, own *copyOf) {
 	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait)})
 }
 
+// askWhether asks the kernel whether entry r is there: an event may tell the end of the entry that was there
+// before ours.
+func (e *Engine) askWhether(r ref) {
+	e.issue(r, flow.OpGet, &flow.Flow{Key: e.tbl.Entry(r).Key})
+	e.out.Ops[len(e.out.Ops)-1].Tag |= whether
+}
+
+// whetherThere takes the answer.
+func (e *Engine) whetherThere(r ref, res *flow.Result, gone bool) {
+	ent := e.tbl.Entry(r)
+	own := e.log.Lives(r)
+	switch {
+	case res.Errno == flow.Unanswered || gone:
+		e.askWhether(r)
+	case res.Errno != 0 || res.Flow.Key != ent.Key || own == nil:
+		return
+	case own.Bits&cache.Waiting == 0:
+		ent.Kern |= kPresent
+	case e.tbl.Of(r, kernelOwner) != nil:
+		own.Bits &^= cache.Waiting
+		e.endHeld(r) // a packet has made another one meanwhile
+	default:
+		own.Bits &^= cache.Waiting
+		ent.Kern |= kPresent | kLiberal
+		ent.Shape = shape(&res.Flow.Reply)
+	}
+}
+
 // evictions decides what has waited long enough.
 func (e *Engine) evictions() {
 	v := &e.evict
@@ -95,13 +123,15 @@ func (e *Engine) evictions() {
 	}
 }
 
+const anyBits = ^cache.Bits(0)
+
 // still gives the copy that h is about, if it still is as it was put aside.
 func (e *Engine) still(h held, bit cache.Bits) *copyOf {
 	if !e.tbl.Used(h.r) {
 		return nil
 	}
 	c := e.log.Lives(h.r)
-	if c == nil || c.Seq != h.seq || c.Bits&bit == 0 {
+	if c == nil || c.Seq != h.seq || bit != anyBits && c.Bits&bit == 0 {
 		return nil
 	}
 	return c
@@ -112,8 +142,16 @@ func (e *Engine) decideWaiting(h held) {
 	if c == nil {
 		return
 	}
+	ent := e.tbl.Entry(h.r)
+	if ent.Kern&kFlight != 0 && ent.Kern&kPresent == 0 {
+		e.evict.waiting = append(e.evict.waiting, held{h.r, h.seq, e.now.Add(tombstoneWait)})
+		return // the kernel is being asked
+	}
 	c.Bits &^= cache.Waiting
-	if !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
+	if ent.Kern&kPresent != 0 {
+		return // it is there again
+	}
+	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
 		e.endHeld(h.r)
 		return
 	}

@@ -101,7 +101,8 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 
 func (e *Engine) destroyed(r ref) {
 	ent := e.tbl.Entry(r)
-	wasPresent := ent.Kern&kPresent != 0
+	e.writer.somethingWent = true
+	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight) != 0
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}
@@ -113,6 +114,11 @@ func (e *Engine) destroyed(r ref) {
 	}
 	e.tbl.Drop(r, kernelOwner)
 	switch {
+	case own != nil && written && e.role.is != Standby:
+		e.holdTombstone(r, own)
+		if ent.Kern&kFlight == 0 {
+			e.askWhether(r)
+		}
 	case own != nil && e.mayBeEviction(r, own):
 		e.holdTombstone(r, own)
 	case own != nil:

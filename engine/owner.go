@@ -110,6 +110,7 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	}
 	if e.role.is == Standby && ent.Kern&(kPresent|kFlight) != 0 {
 		ent.Kern |= kEnded
+		e.purge.again = e.purge.again || !e.cfg.Hot
 		e.dirty(r)
 	}
 }

@@ -257,6 +257,7 @@ func (e *Engine) peerTimers() {
 	e.count.peersLooked = e.now
 	e.pruneLog()
 	e.forgetPeers()
+	e.retryRefused()
 }
 
 func (e *Engine) peersNext() time.Time { return e.count.peersLooked.Add(time.Second) }

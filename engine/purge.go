@@ -19,6 +19,7 @@ type purger struct {
 	nextDump time.Time
 	yielded  time.Time
 	deleted  int
+	again    bool // another dump is needed to judge a suspect
 }
 
 func (p *purger) reset() { p.since, p.dumped, p.theirs = time.Time{}, 0, 0 }
@@ -57,8 +58,8 @@ func (e *Engine) purgeConditions() {
 		}
 		p.since, p.dumped, p.nextDump = e.now, 0, e.now
 	}
-	if p.dumped < 2 && !e.now.Before(p.nextDump) && !e.dump.running {
-		p.nextDump = e.now.Add(e.cfg.PurgeTimeout)
+	if (p.dumped < 2 || p.again) && !e.now.Before(p.nextDump) && !e.dump.running {
+		p.nextDump, p.again = e.now.Add(e.cfg.PurgeTimeout), false
 		e.beginDump()
 	}
 }
@@ -94,6 +95,7 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 	if ent.Kern&kSuspect == 0 || expires > ent.Due+refreshSlack {
 		ent.Kern |= kSuspect
 		ent.Due = max(expires, 1)
+		p.again = true
 		return
 	}
 	if e.now.Sub(p.since) < e.cfg.PurgeTimeout || ent.Kern&(kFlight|kDirty|kLater) != 0 {

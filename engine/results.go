@@ -2,6 +2,7 @@ package engine
 
 import (
 	"syscall"
+	"time"
 
 	"ctsync/engine/cache"
 	"ctsync/engine/flow"
@@ -9,6 +10,9 @@ import (
 
 // obstacle marks the tag of an operation on an entry that stood in the way of the tagged one.
 const obstacle = 1 << 63
+
+// whether marks the tag of a question whether an entry is there at all.
+const whether = 1 << 62
 
 func (e *Engine) kernelResults(results []flow.Result) {
 	for i := range results {
@@ -20,7 +24,7 @@ func (e *Engine) kernelResults(results []flow.Result) {
 func (e *Engine) kernelResult(res *flow.Result) {
 	e.writer.outstanding--
 	e.writer.answered++
-	r := ref(res.Tag &^ obstacle)
+	r := ref(res.Tag &^ (obstacle | whether))
 	ent := e.tbl.Entry(r)
 	again, gone := ent.Kern&kAgain != 0, ent.Kern&kGone != 0
 	ent.Kern &^= kFlight | kAgain | kGone
@@ -29,6 +33,8 @@ func (e *Engine) kernelResult(res *flow.Result) {
 		e.writer.unanswered = 0
 	}
 	switch {
+	case res.Tag&whether != 0:
+		e.whetherThere(r, res, gone)
 	case res.Errno == flow.Unanswered:
 		again = e.unanswered(r) || again
 	case res.Tag&obstacle != 0:
@@ -72,10 +78,15 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 		e.count.kernel.Created++
 		e.writer.tableCount++
 		e.written(r)
-		if gone {
-			ent.Kern &^= kPresent // destroyed, before or after; the next create tells
+		if !gone {
+			return false
 		}
-		return gone
+		ent.Kern &^= kPresent // destroyed, before or after: the kernel tells
+		if own := e.log.Lives(r); own != nil && own.Bits&cache.Waiting != 0 {
+			e.askWhether(r)
+			return false
+		}
+		return true
 	case syscall.EEXIST:
 		e.lookUp(r, flow.OpGet)
 		return false
@@ -189,6 +200,7 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 		e.count.kernel.Deleted++
 	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded
+	e.writer.somethingWent = true
 	e.tbl.Drop(r, kernelOwner)
 }
 
@@ -290,6 +302,33 @@ func (e *Engine) fail(r ref, errno syscall.Errno) {
 	e.writer.failing++
 	e.writer.newFailures++
 	e.writer.lastFailure = errno
+	if own := e.log.Lives(r); own != nil && ent.Kern&kPresent == 0 && e.role.is != Standby {
+		wait := min(time.Duration(own.Value.Timeout)*time.Second, reconcileEvery)
+		e.writer.refused = append(e.writer.refused, held{r, own.Seq, e.now.Add(wait)})
+	}
+}
+
+// retryRefused gives entries that the kernel refused another try after something went away in it, and gives up
+// own flows that were never there for as long as they would have lived without a packet.
+func (e *Engine) retryRefused() {
+	w := &e.writer
+	if w.somethingWent && w.failing > 0 {
+		e.addJob(e.scanEntries(e.retryFailed))
+	}
+	w.somethingWent = false
+	kept := w.refused[:0]
+	for _, h := range w.refused {
+		c := e.still(h, anyBits)
+		switch {
+		case c == nil || e.tbl.Entry(h.r).Kern&kPresent != 0:
+		case h.at.After(e.now):
+			kept = append(kept, h)
+		default:
+			e.endOwn(h.r, cache.Ended)
+			e.release(h.r)
+		}
+	}
+	w.refused = kept
 }
 
 func (e *Engine) unfail(ent *entry) {

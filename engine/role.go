@@ -98,6 +98,7 @@ func (e *Engine) progressTakeover() {
 	e.action("bulk", e.log.Live)
 	e.become(Active, r.reason)
 	e.mergeRest()
+	e.beginDump() // what else is in the kernel is ours now too
 }
 
 // stepDown ends an activation at once, wherever it is. What is under way finishes; nothing is undone.

@@ -42,12 +42,14 @@ type writer struct {
 	tableCount  int
 	unanswered  int // operations in a row without an answer
 
-	failures    map[syscall.Errno]int // entries with kFailed, by reason
-	failing     int
-	newFailures int
-	lastFailure syscall.Errno
-	pageDue     []uint32 // lowest Due of each page of entries
-	nextDue     time.Time
+	failures      map[syscall.Errno]int // entries with kFailed, by reason
+	failing       int
+	newFailures   int
+	lastFailure   syscall.Errno
+	refused       []held   // own flows that never got in
+	somethingWent bool     // from the kernel, since refused entries were tried
+	pageDue       []uint32 // lowest Due of each page of entries
+	nextDue       time.Time
 
 	// How far it has got through what a new leader lists: entries that were put into the ring, taken out of
 	// it, operations given out and answered.

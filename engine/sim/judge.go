@@ -379,7 +379,7 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 // creating is I5: no incarnation whose end was seen comes back.
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
-	role := n.eng.RoleNow()
+	role := n.asked
 	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
 		return
@@ -431,7 +431,7 @@ func show(f *flow.Flow) string {
 
 // updating is O6: an active node never makes an entry another incarnation's.
 func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
-	if n.eng.RoleNow() == engine.Active && e.f.Mark != f.Mark && !e.injected {
+	if n.asked == engine.Active && e.f.Mark != f.Mark && !e.injected {
 		j.w.fail("O6", "%s is active and turns %v mark %d into mark %d", n, f.Key, e.f.Mark, f.Mark)
 	}
 }
@@ -439,7 +439,7 @@ func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
 // deleting is I4: no live flow is deleted.
 func (j *judge) deleting(n *node, e *kentry) {
 	w := j.w
-	role := n.eng.RoleNow()
+	role := n.asked
 	if role != engine.Standby {
 		if own, ok := j.logs[n.epoch].now[e.f.Key]; ok && own.Flow.Reply != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
 			return // from before the other node led, which translated it in another way
@@ -592,7 +592,12 @@ func (j *judge) replicas(n *node, in *engine.Inspection) string {
 }
 
 func (j *judge) ownEqualsKernel(n *node) string {
-	own := j.logs[n.epoch].now
+	own := maps.Clone(j.logs[n.epoch].now)
+	for _, l := range n.eng.Inspect().Own {
+		if l.Failed && !l.Present {
+			delete(own, l.Flow.Key) // reported
+		}
+	}
 	for _, e := range n.kern.sorted() {
 		l, ok := own[e.f.Key]
 		switch {

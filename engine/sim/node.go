@@ -38,13 +38,20 @@ type node struct {
 	roleAt  time.Time
 	hash    hash.Hash64
 
-	ops      []flow.Op
+	ops      []issued
 	working  bool
+	asked    engine.Role // when the operation that is being done was decided
 	dump     uint64
 	cursor   uint64
 	dumpGen  int
 	epochs   []wire.Epoch
 	failures map[string]int
+}
+
+// issued is an operation on its way, and the role in which it was decided.
+type issued struct {
+	op   flow.Op
+	role engine.Role
 }
 
 func (n *node) String() string { return n.name }
@@ -183,7 +190,7 @@ func (n *node) carryOut(out *engine.Output) {
 			x := *op.Flow.Extra
 			op.Flow.Extra = &x
 		}
-		n.ops = append(n.ops, op)
+		n.ops = append(n.ops, issued{op, n.eng.RoleNow()})
 	}
 	n.work()
 	if out.Dump != 0 {
@@ -251,7 +258,7 @@ func (n *node) work() {
 			cut = w.rng.Intn(len(ops) + 1)
 		}
 		for i := range ops {
-			results[i] = flow.Result{Tag: ops[i].Tag, Kind: ops[i].Kind}
+			results[i] = flow.Result{Tag: ops[i].op.Tag, Kind: ops[i].op.Kind}
 			if i < cut {
 				results[i] = n.perform(&ops[i])
 			}
@@ -276,8 +283,9 @@ func (n *node) work() {
 	})
 }
 
-func (n *node) perform(op *flow.Op) flow.Result {
-	w := n.w
+func (n *node) perform(i *issued) flow.Result {
+	w, op := n.w, &i.op
+	n.asked = i.role
 	if op.Kind == flow.OpCreate && w.fault.enomem > 0 && w.rng.Float64() < w.fault.enomem {
 		w.count("ENOMEM")
 		return flow.Result{Tag: op.Tag, Kind: op.Kind, Errno: syscall.ENOMEM}
