@@ -38,7 +38,7 @@ func addFlows(w *kernel.Writer, n int) error {
 	for i := 0; i < n; {
 		ops = ops[:0]
 		for ; i < n && len(ops) < batch; i++ {
-			ops = append(ops, flow.Op{Kind: flow.OpCreate, Flow: furtherFlow(i)})
+			ops = append(ops, flow.Op{Kind: flow.OpCreate, Flow: FurtherFlow(i)})
 		}
 		results = w.Do(ops, results[:0])
 		for j := range results {
@@ -50,8 +50,8 @@ func addFlows(w *kernel.Writer, n int) error {
 	return nil
 }
 
-// furtherFlow is the i-th of up to 8 million different ones.
-func furtherFlow(i int) flow.Flow {
+// FurtherFlow is the i-th of up to 8 million different connections that a busy network might have.
+func FurtherFlow(i int) flow.Flow {
 	const servers, ports = 200, 40000
 	f := flow.Flow{Key: flow.Key{L3: flow.IPv4, L4: flow.TCP}}
 	f.Src = flow.AddrFrom(netip.AddrFrom4([4]byte{10, 11, byte(i >> 8), byte(i)}))
