@@ -21,11 +21,16 @@ type dumper struct {
 	differing  int
 	failed     bool
 	first      bool // the first dump is over
+	retry      backoff
+	retryAt    time.Time // after one that failed
 	current    bool // the own cache describes the whole table
 }
 
 // reconcileEvery bounds how long an event that the kernel never sent goes unnoticed.
 const reconcileEvery = 5 * time.Minute
+
+// retryDump is the first pause after a dump that failed.
+const retryDump = 100 * time.Millisecond
 
 // startDump asks for a dump, or for another one after the one under way. The own cache is not complete
 // until it is over.
@@ -43,7 +48,7 @@ func (e *Engine) beginDump() {
 		return
 	}
 	d.running, d.again, d.failed, d.differing = true, false, false, 0
-	d.began = e.now
+	d.began, d.retryAt = e.now, time.Time{}
 	d.id++
 	if d.generation++; d.generation == 0 {
 		d.generation = 1
@@ -57,7 +62,9 @@ func (e *Engine) beginDump() {
 
 // reconcile dumps now and then.
 func (e *Engine) reconcile() {
-	if d := &e.dump; d.first && !d.running && !e.now.Before(d.next) {
+	d := &e.dump
+	again := !d.retryAt.IsZero() && !e.now.Before(d.retryAt)
+	if !d.running && (again || d.first && !e.now.Before(d.next)) {
 		e.beginDump()
 	}
 }
@@ -80,7 +87,13 @@ func (e *Engine) kernelDump(in *KernelDump) {
 	if !in.Done {
 		return
 	}
-	if d.again || d.failed {
+	if d.failed {
+		d.running = false
+		d.retry.ready(e.now, retryDump, retryAfter*10)
+		d.retryAt = d.retry.next
+		return
+	}
+	if d.again {
 		d.running = false
 		e.beginDump()
 		return
@@ -96,7 +109,7 @@ func (e *Engine) endDump() {
 		e.purge.last = e.log.Last // what was here before us is no newer than a step-down
 	}
 	d.running, d.first = false, true
-	d.next = e.now.Add(reconcileEvery)
+	d.next, d.retry.delay = e.now.Add(reconcileEvery), 0
 	again := d.again
 	if !again {
 		d.current = true
@@ -198,7 +211,7 @@ func (e *Engine) missing(r ref, gen uint8) {
 		return
 	}
 	e.dump.differing++
-	e.destroyed(r)
+	e.destroyed(r, false)
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

@@ -16,7 +16,8 @@ type evictor struct {
 	left    map[flow.Addr]time.Time
 	waiting []held
 	evicted []held
-	kept    int // since the last note
+	kept    int  // since the last note
+	tells   bool // the kernel tells in a DESTROY what was left of the timeout: without it, it just ran out
 }
 
 type held struct {
@@ -183,6 +184,7 @@ func (e *Engine) endHeld(r ref) {
 	next := e.tbl.Of(r, kernelOwner)
 	if next == nil {
 		e.endOwn(r, cache.Ended)
+		e.leaderAgain(r)
 		e.release(r)
 		return
 	}

@@ -108,13 +108,15 @@ type Position struct {
 	Have     uint64
 	ProvenAt time.Time // of the last proof
 	Leader   bool
+	Settled  bool // as leader
 }
 
 // Positions visits every epoch that is known, without copying what it lists.
 func (e *Engine) Positions(visit func(Position)) {
 	for _, p := range e.peers.list {
 		if p != nil {
-			visit(Position{p.epoch, p.rep.Have, p.provenAt, p == e.peers.leader && e.role.is == Standby})
+			leads := p == e.peers.leader && e.role.is == Standby
+			visit(Position{p.epoch, p.rep.Have, p.provenAt, leads, leads && e.leaderSettled()})
 		}
 	}
 }

@@ -36,7 +36,8 @@ func (e *Engine) kernelEvent(ev *flow.Event) {
 	case flow.EventUpdate:
 		e.changed(r, ev)
 	case flow.EventDestroy:
-		e.destroyed(r)
+		e.evict.tells = e.evict.tells || ev.Has&flow.HasTimeout != 0
+		e.destroyed(r, e.evict.tells && ev.Has&flow.HasTimeout == 0)
 	}
 	e.release(r)
 }
@@ -99,7 +100,8 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 	}
 }
 
-func (e *Engine) destroyed(r ref) {
+// destroyed takes the end of our kernel's entry r. expired says that it certainly just ran out.
+func (e *Engine) destroyed(r ref, expired bool) {
 	ent := e.tbl.Entry(r)
 	e.writer.somethingWent = true
 	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight) != 0
@@ -119,14 +121,22 @@ func (e *Engine) destroyed(r ref) {
 		if ent.Kern&kFlight == 0 {
 			e.askWhether(r)
 		}
-	case own != nil && e.mayBeEviction(r, own):
+	case own != nil && !expired && e.mayBeEviction(r, own):
 		e.holdTombstone(r, own)
 	case own != nil:
 		e.endOwn(r, cache.Ended)
+		e.leaderAgain(r)
 	case e.role.is == Standby && wasPresent:
 		e.writer.later(e, r) // a copy's fate never harms the original
 	case e.role.is != Standby:
 		e.markDead(r, ownOwner) // it ended before it was adopted
+	}
+}
+
+// leaderAgain makes room at a Standby for what the leader lists under the key of an own flow that ended.
+func (e *Engine) leaderAgain(r ref) {
+	if e.role.is == Standby && e.leaderLists(r) != nil {
+		e.writer.later(e, r)
 	}
 }
 

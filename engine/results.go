@@ -120,6 +120,9 @@ func (e *Engine) withoutMaster(r ref) bool {
 		return false
 	}
 	if m := e.tbl.Find(&x.Master); m != 0 && e.masterComes(m) {
+		if e.tbl.Entry(m).Kern&kLater == 0 {
+			return true // behind it in the ring
+		}
 		e.writer.later(e, r)
 		return false
 	}

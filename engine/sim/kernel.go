@@ -130,16 +130,15 @@ func (k *kernel) emit(kind flow.EventKind, e *kentry) {
 		return
 	}
 	ev := flow.Event{Kind: kind, Flow: k.shown(e), Has: flow.HasMark | flow.HasStatus | flow.HasReply | flow.HasProtoInfo}
-	if kind != flow.EventDestroy {
+	if kind != flow.EventDestroy || ev.Flow.Timeout > 0 { // ctnetlink_dump_timeout with skip_zero
 		ev.Has |= flow.HasTimeout
-	} else {
-		ev.Flow.Timeout = 0
 	}
 	if kind != flow.EventNew {
 		ev.Flow.Extra = nil
 	}
 	if len(k.events) >= k.queueMax {
 		k.lost = true
+		k.deliverLater()
 		return
 	}
 	k.events = append(k.events, ev)
