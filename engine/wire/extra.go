@@ -23,9 +23,10 @@ func appendExtra(b []byte, x *flow.Extra) []byte {
 	if x.Labels != [16]byte{} {
 		a = append(append(a, attrLabels, 16), x.Labels[:]...)
 	}
-	if n := bytes.IndexByte(x.Helper[:], 0); x.Helper[0] != 0 {
+	if x.Helper[0] != 0 {
+		n := bytes.IndexByte(x.Helper[:len(x.Helper)-1], 0) // the last byte is NUL
 		if n < 0 {
-			n = len(x.Helper)
+			n = len(x.Helper) - 1
 		}
 		a = append(append(a, attrHelper, byte(n)), x.Helper[:n]...)
 	}
@@ -103,8 +104,9 @@ func (r *reader) extra(x *flow.Extra) {
 func (r *reader) master(k *flow.Key) {
 	k.L3, k.L4 = r.byte(), r.byte()
 	r.bad = r.bad || k.L3 != flow.IPv4 && k.L3 != flow.IPv6
-	r.addr(k.L3, &k.Src)
-	r.addr(k.L3, &k.Dst)
+	var last flow.Addr
+	r.addr(k.L3, &k.Src, &last, false)
+	r.addr(k.L3, &k.Dst, &last, false)
 	k.SrcL4, k.DstL4 = r.uint16(), r.uint16()
 	k.Zone, k.ZoneDir = r.uint16(), r.byte()
 }

@@ -8,15 +8,21 @@ import (
 
 // Record is one entry of a log: a flow, or the tombstone of one.
 //
-// On the wire, with the optional parts as the first byte says:
+// On the wire, with the optional parts as the first two bytes say:
 //
-//	flags; seq less the one before, seq less born, varint; layer-4 protocol;
-//	source, destination (4 or 16 bytes each); layer-4 source and destination where the protocol has them;
-//	zone and its direction
-//	tombstone: its kind, and the record ends
-//	source NAT: address, layer-4 part; destination NAT likewise
+//	flags (2 bytes)
+//	seq less the one before, unless it is 1; seq less born, unless it is 0: varint
+//	layer-4 protocol, unless it is TCP, UDP or the family's ICMP
+//	source, destination (4 or 16 bytes each), unless the record before has the same
+//	layer-4 source and destination (2 bytes each), where the protocol has them
+//	zone and its direction (3 bytes)
+//	a tombstone ends here
+//	source NAT: address, unless that of the last record with one; layer-4 part, unless it is the original's
+//	destination NAT: address, layer-4 part
 //	status, timeout varint; mark; protocol state, window scales (4 bits each), TCP flags
 //	attributes: length varint, then (type, length, value) each varint, varint, bytes
+//
+// "Before" is within one DATA: each can be read alone.
 type Record struct {
 	Seq, Born uint64
 	Tomb      uint8 // 0: a flow; else TombEnded or TombYielded
@@ -30,6 +36,7 @@ const (
 	TombYielded = 2
 )
 
+// Flags of the first byte.
 const (
 	recIPv6 = 1 << iota
 	recTomb
@@ -39,10 +46,40 @@ const (
 	recState
 	recExtra
 	recZone
+	recYielded = recMark // of a tombstone
 )
+
+// Flags of the second byte; the lowest two bits are the protocol.
+const (
+	recProto    = 3
+	recNext     = 1 << 2 // seq is the next one
+	recNew      = 1 << 3 // born is seq
+	recSameSrc  = 1 << 4
+	recSameDst  = 1 << 5
+	recSameSNAT = 1 << 6 // address
+	recSamePort = 1 << 7 // source NAT kept the layer-4 part
+)
+
+// protoBits are the protocols that need no byte, by their number in the flags; 0 is any other.
+var protoBits = [2][recProto + 1]uint8{
+	{0, flow.TCP, flow.UDP, flow.ICMP},
+	{0, flow.TCP, flow.UDP, flow.ICMPv6},
+}
+
+func protoBit(l4 uint8, six int) byte {
+	for i := byte(1); i <= recProto; i++ {
+		if protoBits[six][i] == l4 {
+			return i
+		}
+	}
+	return 0
+}
 
 // MaxRecord is the most bytes that one record takes.
 const MaxRecord = 400
+
+// seen are the addresses of the records before, in one DATA.
+type seen struct{ src, dst, snat flow.Addr }
 
 // AppendDataPrefix begins the body of a DATA: it covers (prev, last] of the sender's log.
 func AppendDataPrefix(b []byte, prev, last uint64) []byte {
@@ -50,36 +87,56 @@ func AppendDataPrefix(b []byte, prev, last uint64) []byte {
 	return binary.AppendUvarint(b, last-prev)
 }
 
-// AppendRecord writes r; before is the sequence number of the record before it, or prev. x may be nil.
+// DataWriter writes the records of one DATA, in order of seq. A record that is taken back because it did not
+// fit must be the last one written.
+type DataWriter struct {
+	before uint64
+	seen   seen
+}
+
+// Begin starts the records of a DATA that covers what comes after prev.
+func (w *DataWriter) Begin(prev uint64) { *w = DataWriter{before: prev} }
+
+// Append writes one record. x may be nil.
+func (w *DataWriter) Append(b []byte, seq, born uint64, tomb uint8, k *flow.Key, v *flow.Value, x *flow.Extra) []byte {
+	b = appendRecord(b, &w.seen, w.before, seq, born, tomb, k, v, x)
+	w.before = seq
+	return b
+}
+
+// AppendRecord writes a record that repeats nothing of those before it, which DataWriter does; before is the
+// sequence number of the record before it, or prev. x may be nil.
 func AppendRecord(b []byte, before, seq, born uint64, tomb uint8, k *flow.Key, v *flow.Value, x *flow.Extra) []byte {
+	return appendRecord(b, nil, before, seq, born, tomb, k, v, x)
+}
+
+func appendRecord(b []byte, s *seen, before, seq, born uint64, tomb uint8, k *flow.Key, v *flow.Value, x *flow.Extra) []byte {
 	at := len(b)
-	flags := byte(0)
-	b = append(b, 0)
-	b = binary.AppendUvarint(b, seq-before)
-	b = binary.AppendUvarint(b, seq-born)
-	b = append(b, k.L4)
-	if k.L3 == flow.IPv6 {
-		flags |= recIPv6
-	}
-	b = appendAddr(b, k.L3, &k.Src)
-	b = appendAddr(b, k.L3, &k.Dst)
-	if hasL4(k.L4) {
-		b = appendL4(b, k.SrcL4)
-		b = appendL4(b, k.DstL4)
-	}
-	if k.Zone != 0 || k.ZoneDir != 0 {
-		flags |= recZone
-		b = binary.BigEndian.AppendUint16(b, k.Zone)
-		b = append(b, k.ZoneDir)
-	}
+	b = append(b, 0, 0)
+	b, flags, short := appendKey(b, s, before, seq, born, k)
 	if tomb != 0 {
-		b = append(b, tomb)
-		b[at] = flags | recTomb
+		flags |= recTomb
+		if tomb == TombYielded {
+			flags |= recYielded
+		}
+		b[at], b[at+1] = flags, short
 		return b
 	}
 	if addr, l4, ok := flow.SourceNAT(k, v); ok {
 		flags |= recSNAT
-		b = appendL4(appendAddr(b, k.L3, &addr), l4)
+		if s != nil && s.snat == addr {
+			short |= recSameSNAT
+		} else {
+			b = appendAddr(b, k.L3, &addr)
+		}
+		if l4 == k.SrcL4 {
+			short |= recSamePort
+		} else {
+			b = appendL4(b, l4)
+		}
+		if s != nil {
+			s.snat = addr
+		}
 	}
 	if addr, l4, ok := flow.DestNAT(k, v); ok {
 		flags |= recDNAT
@@ -99,8 +156,52 @@ func AppendRecord(b []byte, before, seq, born uint64, tomb uint8, k *flow.Key, v
 		flags |= recExtra
 		b = appendExtra(b, x)
 	}
-	b[at] = flags
+	b[at], b[at+1] = flags, short
 	return b
+}
+
+// appendKey writes what a tombstone has as well.
+func appendKey(b []byte, s *seen, before, seq, born uint64, k *flow.Key) (_ []byte, flags, short byte) {
+	six := 0
+	if k.L3 == flow.IPv6 {
+		flags, six = recIPv6, 1
+	}
+	if seq == before+1 {
+		short |= recNext
+	} else {
+		b = binary.AppendUvarint(b, seq-before)
+	}
+	if seq == born {
+		short |= recNew
+	} else {
+		b = binary.AppendUvarint(b, seq-born)
+	}
+	if proto := protoBit(k.L4, six); proto != 0 {
+		short |= proto
+	} else {
+		b = append(b, k.L4)
+	}
+	if s != nil && s.src == k.Src {
+		short |= recSameSrc
+	} else {
+		b = appendAddr(b, k.L3, &k.Src)
+	}
+	if s != nil && s.dst == k.Dst {
+		short |= recSameDst
+	} else {
+		b = appendAddr(b, k.L3, &k.Dst)
+	}
+	if s != nil {
+		s.src, s.dst = k.Src, k.Dst
+	}
+	if hasL4(k.L4) {
+		b = appendL4(appendL4(b, k.SrcL4), k.DstL4)
+	}
+	if k.Zone != 0 || k.ZoneDir != 0 {
+		flags |= recZone
+		b = append(binary.BigEndian.AppendUint16(b, k.Zone), k.ZoneDir)
+	}
+	return b, flags, short
 }
 
 func appendL4(b []byte, v uint16) []byte { return binary.BigEndian.AppendUint16(b, v) }
@@ -119,114 +220,4 @@ func hasL4(l4 uint8) bool {
 		return true
 	}
 	return false
-}
-
-// DataReader reads the body of a DATA.
-type DataReader struct {
-	Prev, Last uint64
-	r          reader
-	before     uint64
-}
-
-// OpenData begins to read the body of a DATA.
-func OpenData(body []byte) (DataReader, error) {
-	d := DataReader{r: reader{b: body}}
-	d.Prev = d.r.varint()
-	n := d.r.varint()
-	d.Last = d.Prev + n
-	d.before = d.Prev
-	if d.r.bad || d.Last < d.Prev {
-		return d, ErrBody
-	}
-	return d, nil
-}
-
-// Next reads the next record into rec and says whether there was one.
-func (d *DataReader) Next(rec *Record) (bool, error) {
-	if len(d.r.b) == 0 {
-		return false, nil
-	}
-	r := &d.r
-	flags := r.byte()
-	rec.Seq = d.before + r.varint()
-	rec.Born = rec.Seq - r.varint()
-	if r.bad || rec.Seq <= d.before || rec.Seq > d.Last || rec.Born > rec.Seq || rec.Born == 0 {
-		return false, ErrRecord
-	}
-	d.before = rec.Seq
-	rec.Tomb = 0
-	rec.Flow = flow.Flow{}
-	r.key(&rec.Flow.Key, flags)
-	if flags&recTomb != 0 {
-		rec.Tomb = r.byte()
-		if r.bad || rec.Tomb != TombEnded && rec.Tomb != TombYielded {
-			return false, ErrRecord
-		}
-		return true, nil
-	}
-	r.value(rec, flags)
-	if r.bad {
-		return false, ErrRecord
-	}
-	return true, nil
-}
-
-func (r *reader) key(k *flow.Key, flags byte) {
-	k.L4 = r.byte()
-	k.L3 = flow.IPv4
-	if flags&recIPv6 != 0 {
-		k.L3 = flow.IPv6
-	}
-	r.addr(k.L3, &k.Src)
-	r.addr(k.L3, &k.Dst)
-	if hasL4(k.L4) {
-		k.SrcL4, k.DstL4 = r.uint16(), r.uint16()
-	}
-	if flags&recZone != 0 {
-		k.Zone, k.ZoneDir = r.uint16(), r.byte()
-		r.bad = r.bad || k.ZoneDir > flow.ZoneReply || k.Zone == 0 && k.ZoneDir == 0
-	}
-}
-
-func (r *reader) addr(l3 uint8, a *flow.Addr) {
-	n := 4
-	if l3 == flow.IPv6 {
-		n = 16
-	}
-	copy(a[:], r.take(n))
-}
-
-func (r *reader) value(rec *Record, flags byte) {
-	k, v := &rec.Flow.Key, &rec.Flow.Value
-	v.Reply = k.Inverse()
-	icmp := k.L4 == flow.ICMP || k.L4 == flow.ICMPv6
-	if flags&recSNAT != 0 {
-		r.addr(k.L3, &v.Reply.Dst)
-		if l4 := r.uint16(); icmp {
-			v.Reply.SrcL4 = l4
-		} else {
-			v.Reply.DstL4 = l4
-		}
-	}
-	if flags&recDNAT != 0 {
-		r.addr(k.L3, &v.Reply.Src)
-		if l4 := r.uint16(); !icmp {
-			v.Reply.SrcL4 = l4
-		}
-	}
-	v.Status, v.Timeout = r.varint32(), r.varint32()
-	if flags&recMark != 0 {
-		v.Mark = r.uint32()
-	}
-	if flags&recState != 0 {
-		v.State = r.byte()
-		scales := r.byte()
-		v.WScale = [2]uint8{scales >> 4, scales & 15}
-		v.TCPFlags = [2]uint8{r.byte(), r.byte()}
-	}
-	if flags&recExtra != 0 {
-		rec.Extra = flow.Extra{}
-		rec.Flow.Extra = &rec.Extra
-		r.extra(&rec.Extra)
-	}
 }
