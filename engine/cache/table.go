@@ -19,10 +19,10 @@ const (
 	pageMask = pageSize - 1
 )
 
-// Entry is one key and what the kernel writer knows of it.
+// Entry is one key and what the kernel writer knows of it. With a key of 42 bytes it fills a cache line; the
+// hash is not kept, since it costs less to make again than to hold for every flow.
 type Entry[K comparable] struct {
 	Key   K
-	hash  uint32
 	next  Ref // in the bucket, or in the free list
 	head  Ref // first copy
 	Due   uint32
@@ -146,7 +146,7 @@ func (t *Table[K, V]) Find(k *K) Ref {
 func (t *Table[K, V]) find(k *K, h uint32) Ref {
 	for r := *t.bucket(h); r != 0; {
 		e := t.Entry(r)
-		if e.hash == h && e.Key == *k {
+		if e.Key == *k {
 			return r
 		}
 		r = e.next
@@ -164,7 +164,7 @@ func (t *Table[K, V]) Insert(k *K) Ref {
 	r := t.newEntry()
 	e := t.Entry(r)
 	b := t.bucket(h)
-	*e = Entry[K]{Key: *k, hash: h, next: *b, used: true}
+	*e = Entry[K]{Key: *k, next: *b, used: true}
 	*b = r
 	t.count++
 	t.grow()
@@ -200,7 +200,7 @@ func (t *Table[K, V]) grow() {
 		e := t.Entry(r)
 		next := e.next
 		at := from
-		if e.hash&(1<<t.level) != 0 {
+		if uint32(t.hash(&e.Key))&(1<<t.level) != 0 {
 			at = to
 		}
 		e.next, *at = *at, r
@@ -217,7 +217,7 @@ func (t *Table[K, V]) Release(r Ref) bool {
 	if !e.used || e.head != 0 || e.Kern != 0 {
 		return false
 	}
-	at := t.bucket(e.hash)
+	at := t.bucket(uint32(t.hash(&e.Key)))
 	for *at != r {
 		at = &t.Entry(*at).next
 	}
