@@ -39,3 +39,14 @@ lint:
 
 clean:
 	rm -rf build
+
+# The Debian package of HEAD, in build/deb.
+.PHONY: deb test-deb
+deb:
+	packaging/deb/build.sh build/deb
+
+# The package in booted containers: installed, started, driven by keepalived, upgraded, purged.
+test-deb:
+	tests/package/install.sh
+	go vet -tags deb ./tests/package/
+	go test $(as_root) -count=1 -timeout 15m -tags deb $(flags) ./tests/package/
