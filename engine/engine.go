@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"io"
 	"math/rand"
 	"net/netip"
 	"syscall"
@@ -26,6 +27,9 @@ type Config struct {
 	TableMax      int           // nf_conntrack_max
 	Seed          uint64        // secret, for the hash table
 	Filter        flow.Filter
+	Keys          []wire.Key // shared keys; none: the sync link is not authenticated
+	Permissive    bool
+	Random        io.Reader // of nonces: crypto/rand
 }
 
 // record is what a copy holds: the value, and where its extra is.
@@ -67,6 +71,7 @@ type Engine struct {
 	role    roleState
 	peers   peerSet
 	send    sender
+	guard   guard
 	writer  writer
 	dump    dumper
 	evict   evictor
@@ -78,6 +83,9 @@ type Engine struct {
 
 // New makes an engine. rng is for the jitter of timers only.
 func New(cfg Config, rng *rand.Rand) *Engine {
+	if cfg.Random == nil {
+		panic("engine: Config.Random is nil: nonces and challenges need crypto/rand, or a simulation's source")
+	}
 	e := &Engine{cfg: cfg, rng: rng, filter: cfg.Filter}
 	if e.cfg.PayloadLimit < minPayload {
 		e.cfg.PayloadLimit = minPayload
@@ -89,6 +97,7 @@ func New(cfg Config, rng *rand.Rand) *Engine {
 	e.peers.init()
 	e.evict.init()
 	e.count.init()
+	e.setKeys(cfg.Keys, cfg.Permissive)
 	e.writer.failures = map[syscall.Errno]int{}
 	return e
 }
@@ -140,6 +149,8 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 		e.leave()
 	case *Woke:
 		e.woke(in.For)
+	case *Keys:
+		e.setKeys(in.Keys, in.Permissive)
 	case *Tick:
 	}
 	e.advance()

@@ -22,7 +22,7 @@ func newReplica(e *Engine, p *peer) *replica {
 func (e *Engine) hear(d *Datagram) {
 	e.count.messages.Received++
 	var h wire.Header
-	body, err := wire.Open(d.Payload, e.clusterHash(), &h)
+	n, err := wire.Parse(d.Payload, e.clusterHash(), &h)
 	if err != nil {
 		e.refuse(err, d)
 		return
@@ -31,29 +31,37 @@ func (e *Engine) hear(d *Datagram) {
 		return
 	}
 	p := e.peers.byEpoch[h.Sender]
-	if p == nil {
-		if h.Type == wire.Beat {
-			e.meet(d, &h, body)
-		}
-		return // its first heartbeat is at most 100 ms away, and what it says now can be asked for
-	}
-	if !p.window.fresh(h.Counter) {
+	if !e.trusts(p) {
+		e.stranger(p, d, &h, n)
 		return
 	}
-	p.addr = d.From
-	switch h.Type {
-	case wire.Data:
-		err = e.hearData(p, &h, body)
-	case wire.Beat:
-		err = e.hearBeat(p, &h, body)
-	case wire.Want:
-		err = e.hearWant(p, body)
-	case wire.Restart:
-		err = e.hearRestart(p, &h, body)
+	body, err := e.openBody(p, d, &h, n)
+	if err == nil && p.window.fresh(h.Counter) {
+		p.addr = d.From
+		p.keyID = h.KeyID
+		err = e.hearType(p, d, &h, body)
 	}
 	if err != nil {
 		e.refuse(err, d)
 	}
+}
+
+func (e *Engine) hearType(p *peer, d *Datagram, h *wire.Header, body []byte) error {
+	switch h.Type {
+	case wire.Data:
+		return e.hearData(p, h, body)
+	case wire.Beat:
+		return e.hearBeat(p, h, body)
+	case wire.Want:
+		return e.hearWant(p, body)
+	case wire.Restart:
+		return e.hearRestart(p, h, body)
+	case wire.Challenge:
+		return e.answerChallenge(d.From, h.Sender, body)
+	case wire.Answer:
+		return nil // answered already
+	}
+	return wire.ErrType
 }
 
 func (e *Engine) clusterHash() uint32 {
@@ -69,23 +77,6 @@ func (e *Engine) refuse(err error, d *Datagram) {
 	if m.Refused[err.Error()]++; m.Refused[err.Error()] == 1 {
 		e.note(Note{Kind: NoteRefused, Reason: err.Error(), Peer: d.From.String()})
 	}
-}
-
-// meet takes the first heartbeat of an unknown epoch.
-func (e *Engine) meet(d *Datagram, h *wire.Header, body []byte) {
-	if err := wire.DecodeHeartbeat(body, &e.send.heard); err != nil {
-		e.refuse(err, d)
-		return
-	}
-	b := &e.send.heard
-	p := e.newPeer(h.Sender, b.Node, d.From)
-	if p == nil {
-		e.refuse(errTooManyPeers, d)
-		return
-	}
-	p.window.fresh(h.Counter)
-	p.floor, p.base = h.Counter, b.Last
-	e.beatSays(p, h, b)
 }
 
 func (e *Engine) hearBeat(p *peer, h *wire.Header, body []byte) error {
@@ -104,6 +95,10 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	p.beat, p.lastHeard = h.Counter, e.now
 	p.complete, p.hot, p.leaving, p.last = b.Complete, b.Hot, b.Leaving, b.Last
 	p.fresh = false
+	p.opens = [256]bool{}
+	for _, id := range b.Keys {
+		p.opens[id] = true
+	}
 	for i := range b.Known {
 		if b.Known[i].Epoch != e.cfg.Epoch {
 			continue

@@ -19,6 +19,11 @@ type peer struct {
 	rep   *replica
 	addr  netip.AddrPort
 
+	trusted bool // it has answered a challenge, and not been silent for long since
+	keyID   uint8
+	opens   [256]bool      // ids of the keys it has
+	ciphers []*wire.Cipher // of its datagrams, by our keys
+
 	// What its heartbeats say.
 	lastHeard  time.Time
 	beat       uint64 // counter of the newest one
@@ -115,6 +120,16 @@ func (w *window) fresh(counter uint64) bool {
 	}
 	*word |= bit
 	return true
+}
+
+// reset has everything up to counter count as seen.
+func (w *window) reset(counter uint64) {
+	*w = window{top: counter}
+	for i := range w.bits {
+		w.bits[i] = ^uint64(0)
+	}
+	// In the word of counter only what is up to it was seen.
+	w.bits[counter/64%windowWords] = ^uint64(0) >> (63 - counter%64)
 }
 
 // peerSet is every epoch that is known, and the leader among them.

@@ -70,21 +70,42 @@ func (s *sender) buffer() []byte {
 
 // post puts a datagram into the output, to dest or, if that is nil, to all.
 func (e *Engine) post(typ wire.Type, dest *peer, body ...[]byte) {
+	if dest != nil {
+		e.postTo(typ, dest.epoch, dest.addr, body...)
+		return
+	}
+	e.postTo(typ, wire.Epoch{}, netip.AddrPort{}, body...)
+}
+
+func (e *Engine) postTo(typ wire.Type, dest wire.Epoch, to netip.AddrPort, body ...[]byte) {
 	s := &e.send
 	s.counter++
-	h := wire.Header{Type: typ, Cluster: e.clusterHash(), Sender: e.cfg.Epoch, Counter: s.counter}
-	to := netip.AddrPort{}
-	if dest != nil {
-		h.Dest, to = dest.epoch, dest.addr
-	}
+	h := wire.Header{Type: typ, Cluster: e.clusterHash(), Sender: e.cfg.Epoch, Counter: s.counter, Dest: dest}
 	b := wire.AppendHeader(s.buffer(), &h)
+	n := len(b)
 	for _, part := range body {
 		b = append(b, part...)
 	}
-	b = wire.Seal(b)
+	if b = e.sealed(b, n); len(b) == 0 {
+		return
+	}
 	s.bufs[s.used-1] = b
 	e.out.Datagrams = append(e.out.Datagrams, Datagram{Payload: b, To: to})
 	e.count.messages.Sent++
+}
+
+// sealed ends a datagram whose header has n bytes.
+func (e *Engine) sealed(b []byte, n int) []byte {
+	c := e.sealWith()
+	if c == nil {
+		return wire.Seal(b)
+	}
+	out, err := c.Seal(b, n, e.send.counter)
+	if err != nil { // no randomness: what cannot be sealed must not go out readable
+		e.count.messages.SealFailed++
+		return b[:0]
+	}
+	return out
 }
 
 // counterAt is a counter that was not used before t.
@@ -204,7 +225,12 @@ func (e *Engine) beat() {
 	*h = wire.Heartbeat{
 		Min: wire.Version, Max: wire.Version, Node: e.cfg.Node, Role: uint8(e.role.is), Complete: e.complete(),
 		Hot: e.cfg.Hot, Leaving: s.leaving, Activation: e.role.activation,
-		Last: e.log.Last, Count: uint64(e.log.Live), Digest: e.log.Digest, Known: h.Known[:0],
+		Last: e.log.Last, Count: uint64(e.log.Live), Digest: e.log.Digest, Known: h.Known[:0], Keys: h.Keys[:0],
+	}
+	for i := range e.guard.keys {
+		if len(h.Keys) < wire.MaxKeys {
+			h.Keys = append(h.Keys, e.guard.keys[i].ID)
+		}
 	}
 	for _, p := range e.peers.list {
 		if p != nil && len(h.Known) < wire.MaxKnown && e.now.Sub(p.lastHeard) < forgetAfter {

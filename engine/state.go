@@ -100,7 +100,7 @@ func (e *Engine) peerStatus(p *peer) PeerStatus {
 		Live: p.live(e.now), Proven: p.proven(e.now), LastHeard: e.now.Sub(p.lastHeard),
 		Flows: p.rep.Live, Stale: p.rep.Stale, Refused: p.refused, Have: p.rep.Have, Last: p.last,
 		TheyHave: p.theyHave, OwnLast: e.log.Last, Leader: p == e.peers.leader && e.role.is == Standby,
-		Restarts: p.restarts, Address: p.addr.String(),
+		Restarts: p.restarts, Address: p.addr.String(), Sealed: p.keyID != 0, KeyID: p.keyID,
 	}
 }
 

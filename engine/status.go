@@ -97,6 +97,8 @@ type PeerStatus struct {
 	Leader    bool
 	Restarts  uint64
 	Address   string
+	Sealed    bool  // what it sends is sealed
+	KeyID     uint8 // with this key
 }
 
 // MessageStats count datagrams. Lost are sequence numbers that had to be asked for.
@@ -106,6 +108,7 @@ type MessageStats struct {
 	Malformed      uint64            // every refused datagram
 	Refused        map[string]uint64 // Malformed by reason
 	Wants, Repairs uint64
+	SealFailed     uint64 // datagrams not sent for want of randomness
 }
 
 // ActivityStats are figures of the last takeover, and counters of what should be rare.

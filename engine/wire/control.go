@@ -22,12 +22,14 @@ type Heartbeat struct {
 	Count      uint64 // live keys at Last
 	Digest     uint64 // over them
 	Known      []Known
+	Keys       []byte // ids of the keys that the node can open
 }
 
 // Limits of a heartbeat.
 const (
 	MaxName  = 64
 	MaxKnown = 32
+	MaxKeys  = 8
 )
 
 const (
@@ -60,7 +62,8 @@ func AppendHeartbeat(b []byte, h *Heartbeat) []byte {
 		b = binary.AppendUvarint(b, h.Known[i].Have)
 		b = binary.AppendUvarint(b, h.Known[i].Counter)
 	}
-	return b
+	b = append(b, byte(len(h.Keys)))
+	return append(b, h.Keys...)
 }
 
 // DecodeHeartbeat reads a heartbeat into h, whose Known is used again. What follows the fields known here is
@@ -91,6 +94,11 @@ func DecodeHeartbeat(b []byte, h *Heartbeat) error {
 		k.Have, k.Counter = r.varint(), r.varint()
 		h.Known = append(h.Known, k)
 	}
+	keys := int(r.byte())
+	if keys > MaxKeys {
+		return ErrBody
+	}
+	h.Keys = append(h.Keys[:0], r.take(keys)...)
 	if r.bad {
 		return ErrBody
 	}
@@ -130,4 +138,15 @@ func DecodeRestart(b []byte) (last uint64, err error) {
 		return 0, ErrBody
 	}
 	return last, nil
+}
+
+// Nonce is what a challenge asks to be repeated.
+type Nonce [16]byte
+
+// DecodeNonce reads the body of a CHALLENGE or an ANSWER.
+func DecodeNonce(b []byte) (n Nonce, err error) {
+	if len(b) != len(n) {
+		return n, ErrBody
+	}
+	return Nonce(b), nil
 }

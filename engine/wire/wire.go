@@ -1,6 +1,7 @@
 // Package wire is the bytes between nodes.
 //
-// A datagram is a header, a body that its type decides, and a 32-bit checksum (CRC-32C over all before it).
+// A datagram is a header, a body that its type decides, and a 32-bit checksum (CRC-32C over all before it) or,
+// with a key, a seal (seal.go).
 // Integers are big-endian; "varint" is the unsigned LEB128 of encoding/binary.
 //
 //	byte  0-1   magic 0xC7 0x5C (conntrackd's datagrams begin with 0x1x)
@@ -17,6 +18,7 @@
 //	HEARTBEAT  see Heartbeat
 //	WANT       from, to, base, credit varint
 //	RESTART    last varint
+//	CHALLENGE  nonce of 16 bytes; ANSWER the same nonce
 //
 // What a decoder does not know it skips where a length says how (record attributes) and refuses by name
 // where none does. Every refusal is one of the Err values.
@@ -41,6 +43,8 @@ const (
 	Beat
 	Want
 	Restart
+	Challenge
+	Answer
 )
 
 // Epoch is one run of one daemon.
@@ -53,10 +57,11 @@ type Header struct {
 	Sender  Epoch
 	Counter uint64
 	Dest    Epoch
+	KeyID   uint8 // 0: not sealed; Seal writes it
 }
 
 // Overhead is the most that a header and the checksum take.
-const Overhead = 54
+const Overhead = headerLen + destLen + sumLen + SealOverhead
 
 const headerLen, destLen, sumLen = 34, 16, 4
 
@@ -68,14 +73,14 @@ var (
 	ErrVersion    = errors.New("unknown version")
 	ErrType       = errors.New("unknown type")
 	ErrCluster    = errors.New("another cluster-id")
-	ErrSealed     = errors.New("sealed, and no key here")
+	ErrSealed     = errors.New("sealed with a key that is not here")
 	ErrChecksum   = errors.New("wrong checksum")
 	ErrBody       = errors.New("malformed body")
 	ErrRecord     = errors.New("malformed record")
 )
 
 // Refusals lists every error that a datagram can be refused with, for counters.
-var Refusals = []error{ErrShort, ErrConntrackd, ErrMagic, ErrVersion, ErrType, ErrCluster, ErrSealed, ErrChecksum, ErrBody, ErrRecord}
+var Refusals = []error{ErrShort, ErrConntrackd, ErrMagic, ErrVersion, ErrType, ErrCluster, ErrSealed, ErrUnsealed, ErrForged, ErrChecksum, ErrBody, ErrRecord}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -107,45 +112,65 @@ func Seal(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// Open checks a datagram of cluster and gives its header and body, which points into b.
-func Open(b []byte, cluster uint32, h *Header) (body []byte, err error) {
+// Parse checks the header of a datagram of cluster and gives its length.
+func Parse(b []byte, cluster uint32, h *Header) (n int, err error) {
 	if len(b) > 0 && b[0]>>4 == 1 {
-		return nil, ErrConntrackd
+		return 0, ErrConntrackd
 	}
 	if len(b) < headerLen+sumLen {
-		return nil, ErrShort
+		return 0, ErrShort
 	}
 	if b[0] != 0xC7 || b[1] != 0x5C {
-		return nil, ErrMagic
+		return 0, ErrMagic
 	}
 	if b[2] != Version {
-		return nil, ErrVersion
-	}
-	if b[5] != 0 {
-		return nil, ErrSealed
+		return 0, ErrVersion
 	}
 	h.Type = Type(b[3])
+	h.KeyID = b[keyIDAt]
 	h.Cluster = binary.BigEndian.Uint32(b[6:])
 	if h.Cluster != cluster {
-		return nil, ErrCluster
+		return 0, ErrCluster
 	}
 	h.Sender = Epoch(b[10:26])
 	h.Counter = binary.BigEndian.Uint64(b[26:])
 	h.Dest = Epoch{}
+	if b[4]&1 == 0 {
+		return headerLen, nil
+	}
+	if len(b) < headerLen+destLen+sumLen {
+		return 0, ErrShort
+	}
+	h.Dest = Epoch(b[headerLen : headerLen+destLen])
+	return headerLen + destLen, nil
+}
+
+// Checked gives the body of a datagram that is not sealed, after a header of n bytes. It points into b.
+func Checked(b []byte, n int) ([]byte, error) {
 	end := len(b) - sumLen
+	if end < n {
+		return nil, ErrShort
+	}
 	if crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
 		return nil, ErrChecksum
 	}
-	if h.Type < Data || h.Type > Restart {
-		return nil, ErrType
+	return b[n:end], nil
+}
+
+// Open is Parse and Checked for what cannot be sealed.
+func Open(b []byte, cluster uint32, h *Header) (body []byte, err error) {
+	n, err := Parse(b, cluster, h)
+	if err != nil {
+		return nil, err
 	}
-	body = b[headerLen:end]
-	if b[4]&1 != 0 {
-		if len(body) < destLen {
-			return nil, ErrShort
-		}
-		h.Dest = Epoch(body[:destLen])
-		body = body[destLen:]
+	if h.KeyID != 0 {
+		return nil, ErrSealed
+	}
+	if body, err = Checked(b, n); err != nil {
+		return nil, err
+	}
+	if h.Type < Data || h.Type > Answer {
+		return nil, ErrType
 	}
 	return body, nil
 }

@@ -31,6 +31,8 @@ type Config struct {
 	KeepalivedPID    string         // where keepalived writes its process id, to see it die; empty without vrrp
 	TrackFile        string         // readiness for keepalived's track_file
 	CommitTimeout    time.Duration  // whole seconds given to committed flows; 0: each keeps what it has left
+	KeyFile          string         // shared keys of the sync link; empty: it is not authenticated
+	Permissive       bool           // hear what is not sealed too, while a key is introduced
 	Metrics          netip.AddrPort // invalid: off
 	LogLevel         slog.Level
 	Control          string // path of the control socket

@@ -13,6 +13,14 @@ func (p *parser) finish() {
 	p.finishStandby()
 	p.finishLog()
 	p.finishPaths()
+	p.finishSeal()
+}
+
+// finishSeal: seal says how the key is used.
+func (p *parser) finishSeal() {
+	if m, ok := p.said["seal"]; ok && p.cfg.KeyFile == "" {
+		p.faultAt(m.line, "seal", "would do nothing, there is no key-file: make one with `ctsync keygen`, or remove the line", "")
+	}
 }
 
 func (p *parser) finishFailover() {
@@ -82,6 +90,7 @@ func (p *parser) finishPaths() {
 		{"notify-fifo", p.cfg.NotifyFIFO},
 		{"track-file", p.cfg.TrackFile},
 		{"control", p.cfg.Control},
+		{"key-file", p.cfg.KeyFile},
 	} {
 		other, taken := used[f.path]
 		if f.path == "" || !taken {

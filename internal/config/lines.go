@@ -40,6 +40,9 @@ func (c Config) Warnings() (warnings []string) {
 	if c.DisableSyslog && c.LogLevel == slog.LevelWarn {
 		warnings = append(warnings, "disable-syslog: messages below warn are not logged; warnings and errors still are")
 	}
+	if c.Permissive {
+		warnings = append(warnings, "seal permissive: what is not sealed is believed too: set it to required when every node has the key")
+	}
 	if c.Metrics.IsValid() && !c.Metrics.Addr().IsLoopback() {
 		warnings = append(warnings, fmt.Sprintf("metrics: %v can be read by whoever reaches it: there is no password", c.Metrics))
 	}

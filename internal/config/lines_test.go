@@ -54,7 +54,7 @@ func TestLinesSayEveryField(t *testing.T) {
 		SyncQueue: megabyte, PurgeTimeout: time.Second, StartupResync: true, DisableSyslog: true, Standby: Warm,
 		ClusterID: "x", NodeName: "x", NotifyFIFO: "/x", NotifyFIFOOwner: "x", DBus: true, KeepalivedConfig: "/x", KeepalivedPID: "/x",
 		TrackFile: "/x", CommitTimeout: time.Second, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
-		LogLevel: slog.LevelError, Control: "/x", ControlGroup: "x",
+		LogLevel: slog.LevelError, Control: "/x", ControlGroup: "x", KeyFile: "/x", Permissive: true,
 	}
 	v := reflect.ValueOf(other)
 	for i := range v.NumField() {
@@ -94,6 +94,10 @@ func anyConfig(t *rapid.T) Config {
 	drawSets(t, &c)
 	drawKeepalived(t, &c)
 	drawLinks(t, &c)
+	if rapid.Bool().Draw(t, "sealed") {
+		c.KeyFile = anyPath("key").Draw(t, "key file")
+		c.Permissive = rapid.Bool().Draw(t, "permissive")
+	}
 	return c
 }
 

@@ -53,11 +53,6 @@ func valueless(set func(*Config)) reader {
 	}
 }
 
-// notYet refuses a setting that this version knows but does nothing for.
-func notYet(why string) reader {
-	return func(p *parser, _ []string) { p.fault(p.setting.name, why, "") }
-}
-
 // list calls add with each value of a setting that takes a comma list, repeated lines, or both.
 func list(add func(p *parser, word string)) reader {
 	return func(p *parser, args []string) {

@@ -38,9 +38,6 @@ func TestReference(t *testing.T) {
 // TestReferenceExamples: what the reference shows is accepted, and shows the setting.
 func TestReferenceExamples(t *testing.T) {
 	for _, s := range sections(t, "../../docs/ctsync.conf.md") {
-		if s.name == "key-file" || s.name == "seal" {
-			continue // they are refused
-		}
 		if len(s.examples) == 0 {
 			t.Errorf("%s: no example", s.name)
 		}
@@ -60,7 +57,7 @@ func TestReferenceDefaults(t *testing.T) {
 	base := parsed(t, completed(""))
 	for _, s := range settings {
 		value, _, _ := strings.Cut(s.initial, " with ")
-		if strings.Contains(value, " ") || s.name == "key-file" || s.name == "seal" || value == "off" && s.name == "expect-sync" {
+		if strings.Contains(value, " ") || value == "off" && s.name == "expect-sync" {
 			continue // none, or one that follows from elsewhere
 		}
 		said, faults := Parse(s.name, strings.NewReader(completed(s.name+" "+quote(value))))

@@ -160,16 +160,16 @@ var settings = []setting{
 		write: func(c *Config) []string { return quoted(c.ControlGroup) },
 	},
 	{
-		name: "key-file", syntax: "PATH", initial: "none", allowed: "nothing yet",
-		read: notYet(notSealed), write: func(*Config) []string { return nil },
+		name: "key-file", syntax: "PATH", initial: "none: the sync link is not authenticated", allowed: allowedPath + "/etc/ctsync/key",
+		read:  single(path(maxPath), func(c *Config, v string) { c.KeyFile = v }),
+		write: func(c *Config) []string { return quoted(c.KeyFile) },
 	},
 	{
-		name: "seal", syntax: "required|permissive", initial: "none", allowed: "nothing yet",
-		read: notYet(notSealed), write: func(*Config) []string { return nil },
+		name: "seal", syntax: "required|permissive", initial: "required where there is a key-file", allowed: "required, permissive",
+		read:  single(seal, func(c *Config, v bool) { c.Permissive = v }),
+		write: writeSeal,
 	},
 }
-
-const notSealed = "not yet in this version: the sync link is not authenticated, use a dedicated link"
 
 func acceptProtocol(c *Config, word string) {
 	for _, known := range protocols {

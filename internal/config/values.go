@@ -199,3 +199,21 @@ func endpoint(word string) (netip.AddrPort, error) {
 	}
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
 }
+
+// seal says whether word is permissive.
+func seal(word string) (bool, error) {
+	switch strings.ToLower(word) {
+	case "required":
+		return false, nil
+	case "permissive":
+		return true, nil
+	}
+	return false, errors.New("neither required nor permissive")
+}
+
+func writeSeal(c *Config) []string {
+	if !c.Permissive {
+		return nil
+	}
+	return quoted("permissive")
+}

@@ -151,12 +151,17 @@ func (d *Daemon) newEngine() (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := d.keys()
+	if err != nil {
+		return nil, err
+	}
 	cfg := engine.Config{
 		Node: d.cfg.NodeName, Epoch: wire.Epoch(random[:16]), Cluster: d.cfg.ClusterID,
 		Group: d.cfg.Failover.Group, Members: members(&d.cfg, d.log), Hot: d.cfg.Standby == config.Hot,
 		PurgeTimeout: d.cfg.PurgeTimeout, CommitTimeout: d.cfg.CommitTimeout,
 		PayloadLimit: d.links.PayloadLimit(), TableMax: max,
 		Seed: binary.LittleEndian.Uint64(random[16:]), Filter: d.filter(&d.cfg),
+		Keys: keys, Permissive: d.cfg.Permissive, Random: rand.Reader,
 	}
 	return engine.New(cfg, mathrand.New(mathrand.NewSource(int64(binary.LittleEndian.Uint64(random[24:]))))), nil
 }
@@ -212,7 +217,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 		start(func(ctx context.Context) error { return metrics.Serve(ctx, d.cfg.Metrics, d.scrape) })
 	}
 	d.log.Info("started", "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
-	d.log.Warn("the sync link is not authenticated: keep it on a network of its own")
+	if d.cfg.KeyFile == "" {
+		d.log.Warn("the sync link is not authenticated: set key-file, or keep it on a network of its own")
+	}
 	<-ctx.Done()
 	d.stop()
 	parts.Wait()

@@ -15,6 +15,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"ctsync/engine"
+	"ctsync/engine/wire"
 	"ctsync/internal/config"
 )
 
@@ -32,8 +33,10 @@ func (d *Daemon) watchConfig(ctx context.Context) error {
 		d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
 	} else {
 		defer w.Close()
-		if err := w.Add(filepath.Dir(d.path)); err != nil {
-			d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
+		for _, path := range []string{d.path, d.cfg.KeyFile} {
+			if err := w.Add(filepath.Dir(path)); path != "" && err != nil {
+				d.log.Warn("a file is not watched: use SIGHUP", "file", path, "error", err)
+			}
 		}
 		events = w.Events
 	}
@@ -46,7 +49,7 @@ func (d *Daemon) watchConfig(ctx context.Context) error {
 		case <-hup:
 			d.reload()
 		case ev := <-events:
-			if filepath.Clean(ev.Name) == filepath.Clean(d.path) {
+			if name := filepath.Clean(ev.Name); name == filepath.Clean(d.path) || name == filepath.Clean(d.cfg.KeyFile) {
 				quiet.Reset(settleTime)
 			}
 		case <-quiet.C:
@@ -56,7 +59,7 @@ func (d *Daemon) watchConfig(ctx context.Context) error {
 }
 
 // appliedLive are the settings that take effect without a restart.
-var appliedLive = []string{"accept-protocol", "ignore-address", "log-level", "disable-syslog"}
+var appliedLive = []string{"accept-protocol", "ignore-address", "log-level", "disable-syslog", "key-file", "seal"}
 
 func (d *Daemon) reload() {
 	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", boottime().UnixMicro()))
@@ -68,6 +71,10 @@ func (d *Daemon) reload() {
 	}
 	next.Control = d.cfg.Control
 	changed := d.cfg.Changed(next)
+	if err := d.reloadKeys(next); err != nil {
+		d.log.Error("the keys are refused, the old ones go on", "error", err)
+		return
+	}
 	if len(changed) == 0 {
 		return
 	}
@@ -88,4 +95,23 @@ func (d *Daemon) apply(next config.Config) {
 	d.mu.Unlock()
 	d.level.Set(next.LogLevel)
 	d.loop.step(&engine.Filter{Filter: f})
+}
+
+// reloadKeys reads the key file of next again, which may have changed though its name has not.
+func (d *Daemon) reloadKeys(next config.Config) error {
+	if next.KeyFile == "" && d.cfg.KeyFile == "" {
+		return nil
+	}
+	var keys []wire.Key
+	if next.KeyFile != "" {
+		var err error
+		if keys, err = readKeys(next.KeyFile); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	d.cfg.KeyFile, d.cfg.Permissive = next.KeyFile, next.Permissive
+	d.mu.Unlock()
+	d.loop.step(&engine.Keys{Keys: keys, Permissive: next.Permissive})
+	return nil
 }
