@@ -70,6 +70,7 @@ func (n *node) start() {
 	n.eng = engine.New(engine.Config{
 		Node: n.name, Epoch: n.epoch, Cluster: "sim", Group: group, Hot: w.hot, PurgeTimeout: purgeTimeout,
 		PayloadLimit: w.payload, TableMax: n.kern.max, Seed: w.rng.Uint64(),
+		Keys: w.keys, Random: rand.New(rand.NewSource(w.rng.Int63())),
 	}, rand.New(rand.NewSource(w.rng.Int63())))
 	n.role, n.roleAt = engine.Standby, w.now
 	n.ops, n.working, n.dump, n.backlog = nil, false, 0, nil

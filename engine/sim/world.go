@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -41,6 +42,7 @@ type world struct {
 
 	hot     bool
 	payload int
+	keys    []wire.Key // half of the seeds seal
 	stats   map[string]int
 	kinds   map[string]int // faults by kind
 	log     []traceLine
@@ -166,6 +168,11 @@ func newWorld(seed int64, nodes int) *world {
 		stats: map[string]int{}, kinds: map[string]int{},
 	}
 	w.payload = 576 + w.rng.Intn(900)
+	if w.rng.Intn(2) == 0 {
+		var secret [wire.KeySize]byte
+		w.rng.Read(secret[:])
+		w.keys = []wire.Key{wire.NewKey(secret)}
+	}
 	w.net.init(w, nodes)
 	w.judge.init(w)
 	for i := range nodes {

@@ -91,7 +91,7 @@ func sampleBody() (b []byte, ends []int) {
 
 func sampleBeat() Heartbeat {
 	return Heartbeat{Min: 1, Max: 1, Node: "fw1", Role: 2, Complete: true, Hot: true, Activation: 3, Last: 1009, Count: 7, Digest: 0x0123456789abcdef,
-		Known: []Known{{Epoch: Epoch{1, 15: 2}, Have: 300, Counter: 70000}, {Epoch: Epoch{3}, Have: 0, Counter: 1}}}
+		Known: []Known{{Epoch: Epoch{1, 15: 2}, Have: 300, Counter: 70000}, {Epoch: Epoch{3}, Have: 0, Counter: 1}}, Keys: []byte{0x5a, 0xc3}}
 }
 
 // sampleFrames is a whole datagram of each type.
