@@ -23,7 +23,7 @@ type dumper struct {
 	first      bool // the first dump is over
 	retry      backoff
 	retryAt    time.Time // after one that failed
-	current    bool      // the own cache describes the whole table
+	current    bool // the own cache describes the whole table
 }
 
 // reconcileEvery bounds how long an event that the kernel never sent goes unnoticed.
