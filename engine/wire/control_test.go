@@ -128,7 +128,7 @@ func TestRefusals(t *testing.T) {
 		{change(1, 0), ErrMagic},
 		{change(2, Version+1), ErrVersion},
 		{change(3, 0), ErrType},
-		{change(3, byte(Restart)+1), ErrType},
+		{change(3, byte(Answer)+1), ErrType},
 		{change(5, 1), ErrSealed},
 		{change(6, ^good[6]), ErrCluster},
 		{flipped, ErrChecksum},
