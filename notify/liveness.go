@@ -106,6 +106,13 @@ func (l *Liveness) check(pid int) error {
 		want = "keepalived"
 	}
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if errors.Is(err, os.ErrPermission) {
+		// Only root, or who may trace the process, may know the file. Its name is everybody's to read, and what it
+		// is compared with comes from a file of root's.
+		var comm []byte
+		comm, err = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		exe = string(bytes.TrimSpace(comm))
+	}
 	if err != nil {
 		return err
 	}
