@@ -141,6 +141,8 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 		e.notice(in.Notice)
 	case *Addresses:
 		e.addresses(in.Addrs)
+	case *PayloadLimit:
+		e.cfg.PayloadLimit = max(in.Bytes, minPayload)
 	case *Filter:
 		e.refilter(in.Filter)
 	case *Command:

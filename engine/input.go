@@ -50,6 +50,9 @@ type Notice struct{ vrrp.Notice }
 // start and whenever one changes. Own, sync and virtual addresses alike.
 type Addresses struct{ Addrs []netip.Addr }
 
+// PayloadLimit is the largest datagram that the sync links carry from now on.
+type PayloadLimit struct{ Bytes int }
+
 // Filter replaces the filter of what is replicated.
 type Filter struct{ Filter flow.Filter }
 
@@ -89,6 +92,7 @@ func (*KernelLimits) isInput()  {}
 func (*Datagrams) isInput()     {}
 func (*Notice) isInput()        {}
 func (*Addresses) isInput()     {}
+func (*PayloadLimit) isInput()  {}
 func (*Filter) isInput()        {}
 func (*Command) isInput()       {}
 func (*Shutdown) isInput()      {}

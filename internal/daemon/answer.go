@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"sort"
 	"strings"
 	"time"
@@ -25,9 +26,10 @@ const (
 	exitUsage  = 2
 )
 
-// verb is one command: its words, and what does it.
+// verb is one command: its words, how many may follow them, and what does it.
 type verb struct {
 	words string
+	more  int
 	do    func(d *Daemon, c *call) int
 }
 
@@ -42,29 +44,29 @@ type call struct {
 
 // verbs in the order in which they are listed. A longer one stands before its beginning.
 var verbs = []verb{
-	{"show conntrack-sync statistics", (*Daemon).showStatistics},
-	{"show conntrack-sync status", (*Daemon).showSyncStatus},
-	{"show conntrack-sync cache internal", (*Daemon).showInternal},
-	{"show conntrack-sync cache external", (*Daemon).showExternal},
-	{"reset conntrack-sync internal-cache", engineVerb("flows read again", engine.VerbFlushInternal, engine.VerbResync)},
-	{"reset conntrack-sync external-cache", engineVerb("flows asked for again", engine.VerbFlushExternal)},
-	{"reset conntrack-sync statistics", engineVerb("", engine.VerbResetStatistics)},
-	{"restart conntrack-sync", engineVerb("flows sent again", engine.VerbResync, engine.VerbRequestResync, engine.VerbBulk)},
-	{"commit", engineVerb("flows committed", engine.VerbCommit)},
-	{"flush internal", engineVerb("flows forgotten", engine.VerbFlushInternal)},
-	{"flush external", engineVerb("flows forgotten", engine.VerbFlushExternal)},
-	{"flush", engineVerb("flows forgotten", engine.VerbFlushInternal, engine.VerbFlushExternal)},
-	{"resync", engineVerb("differences", engine.VerbResync)},
-	{"bulk", engineVerb("flows offered", engine.VerbBulk)},
-	{"request-resync", engineVerb("peers asked", engine.VerbRequestResync)},
-	{"notify", (*Daemon).notify},
-	{"cluster start", clusterVerb(vrrp.Master)},
-	{"cluster stop", clusterVerb(vrrp.Backup)},
-	{"cluster status", (*Daemon).clusterStatus},
-	{"promote", operatorVerb(vrrp.Master)},
-	{"demote", operatorVerb(vrrp.Backup)},
-	{"wait-synced", (*Daemon).waitSynced},
-	{"status", (*Daemon).showStatus},
+	{"show conntrack-sync statistics", 1, (*Daemon).showStatistics},
+	{"show conntrack-sync status", 0, (*Daemon).showSyncStatus},
+	{"show conntrack-sync cache internal", 1, (*Daemon).showInternal},
+	{"show conntrack-sync cache external", 1, (*Daemon).showExternal},
+	{"reset conntrack-sync internal-cache", 0, engineVerb("flows read again", engine.VerbFlushInternal, engine.VerbResync)},
+	{"reset conntrack-sync external-cache", 0, engineVerb("flows asked for again", engine.VerbFlushExternal)},
+	{"reset conntrack-sync statistics", 0, engineVerb("", engine.VerbResetStatistics)},
+	{"restart conntrack-sync", 0, engineVerb("flows sent again", engine.VerbResync, engine.VerbRequestResync, engine.VerbBulk)},
+	{"commit", 0, engineVerb("flows committed", engine.VerbCommit)},
+	{"flush internal", 0, engineVerb("flows forgotten", engine.VerbFlushInternal)},
+	{"flush external", 0, engineVerb("flows forgotten", engine.VerbFlushExternal)},
+	{"flush", 0, engineVerb("flows forgotten", engine.VerbFlushInternal, engine.VerbFlushExternal)},
+	{"resync", 0, engineVerb("differences", engine.VerbResync)},
+	{"bulk", 0, engineVerb("flows offered", engine.VerbBulk)},
+	{"request-resync", 0, engineVerb("peers asked", engine.VerbRequestResync)},
+	{"notify", math.MaxInt, (*Daemon).notify},
+	{"cluster start", 1, clusterVerb(vrrp.Master)},
+	{"cluster stop", 1, clusterVerb(vrrp.Backup)},
+	{"cluster status", 1, (*Daemon).clusterStatus},
+	{"promote", 0, operatorVerb(vrrp.Master)},
+	{"demote", 0, operatorVerb(vrrp.Backup)},
+	{"wait-synced", 0, (*Daemon).waitSynced},
+	{"status", 0, (*Daemon).showStatus},
 }
 
 // answer does one request of the control socket.
@@ -75,6 +77,10 @@ func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr i
 			continue
 		}
 		n := strings.Count(v.words, " ") + 1
+		if len(r.Verb)-n > v.more {
+			fmt.Fprintf(stderr, "ctsync: %q says nothing after %q\n", r.Verb[n+v.more], strings.Join(r.Verb[:n+v.more], " "))
+			return exitUsage
+		}
 		return v.do(d, &call{ctx: ctx, rest: r.Verb[n:], json: r.Output == "json", stdout: stdout, stderr: stderr, pid: r.PID})
 	}
 	var known []string
@@ -118,6 +124,9 @@ func (d *Daemon) setup() show.Setup {
 }
 
 func (d *Daemon) showStatistics(c *call) int {
+	if code := c.mainOnly(); code != exitOK {
+		return code
+	}
 	if c.json {
 		return c.printed(show.StatisticsJSON(c.stdout, d.loop.status(), d.showLinks()))
 	}
@@ -155,9 +164,17 @@ func (d *Daemon) showExternal(c *call) int {
 	return d.showCache(c, d.loop.engine.External)
 }
 
+// mainOnly refuses every table but that of connections.
+func (c *call) mainOnly() int {
+	if len(c.rest) == 0 || c.rest[0] == "main" {
+		return exitOK
+	}
+	return c.failed("%s: expectations are not replicated in this version; main is allowed", c.rest[0])
+}
+
 func (d *Daemon) showCache(c *call, page func(uint32, []flow.Flow) (int, uint32)) int {
-	if len(c.rest) > 0 && c.rest[0] != "main" {
-		return c.failed("%s: expectations are not replicated in this version; main is allowed", c.rest[0])
+	if code := c.mainOnly(); code != exitOK {
+		return code
 	}
 	l := show.Cache(c.stdout, "", c.json)
 	if err := d.loop.list(page, func(flows []flow.Flow) error {
@@ -230,6 +247,7 @@ func (d *Daemon) notify(c *call) int {
 	}
 	n, err := notify.ParseScript(c.rest)
 	if err != nil {
+		d.scripts.tell(d.log, "the words of a notify script are not understood", err) // keepalived drops what it prints
 		return c.failed("%v", err)
 	}
 	if at, err := notify.StartOf(c.pid); err == nil {

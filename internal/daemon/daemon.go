@@ -25,14 +25,11 @@ import (
 
 // Daemon is a running ctsync. Run owns it.
 type Daemon struct {
-	path string // of the configuration
+	path string        // of the configuration
+	cfg  config.Config // a reload changes what only it reads
 
-	mu  sync.Mutex // guards the parts of cfg that a reload changes
-	cfg config.Config
-
-	log     *slog.Logger
-	level   *slog.LevelVar
-	started time.Time
+	log   *slog.Logger
+	level *slog.LevelVar
 
 	loop    *loop
 	kernel  *kernelEdge
@@ -40,13 +37,17 @@ type Daemon struct {
 	drivers *drivers
 	ready   *readyFile
 	control *control.Server
+	heard   []engine.Datagram // of hear
+	scripts seldom            // notify scripts that were not understood
 }
 
 // Run is the daemon: it returns when ctx ends, or with the reason why it cannot go on. configPath is the
 // configuration, controlPath the control socket if it is not the configured one.
 func Run(ctx context.Context, configPath, controlPath string) error {
+	out := newOutbox(os.Stderr)
+	defer out.close()
 	level := &slog.LevelVar{}
-	log := newLog(level)
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 	cfg, err := load(configPath)
 	if err != nil {
 		return err
@@ -58,15 +59,12 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "warning", w)
 	}
-	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level, started: time.Now()}
+	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level}
 	if err := d.open(); err != nil {
+		d.close()
 		return err
 	}
 	return d.serve(ctx)
-}
-
-func newLog(level *slog.LevelVar) *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
 // load reads the configuration; its faults are one error of many lines.
@@ -83,19 +81,14 @@ func load(path string) (config.Config, error) {
 }
 
 // open opens the edges in the order in which one may be refused: the control socket first, so that a second
-// daemon touches nothing.
+// daemon touches nothing. What was opened before an error close closes.
 func (d *Daemon) open() (err error) {
-	if err := refuseRival(&d.cfg); err != nil {
+	if err := refuseRival(); err != nil {
 		return err
 	}
 	if d.control, err = control.Listen(d.cfg.Control, d.cfg.ControlGroup); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			d.control.Close()
-		}
-	}()
 	if d.drivers, err = openDrivers(&d.cfg, d.log); err != nil {
 		return err
 	}
@@ -113,7 +106,7 @@ func (d *Daemon) open() (err error) {
 	d.loop = newLoop(eng)
 	d.loop.out = outlets{
 		operate: d.kernel.operate,
-		dump:    func(id uint64) { go d.kernel.dump(d.loop, id) },
+		dump:    func(id uint64) { d.kernel.dump(d.loop, id) },
 		post: func(out []engine.Datagram) {
 			for i := range out {
 				d.links.Send(out[i].Payload, out[i].To)
@@ -123,6 +116,23 @@ func (d *Daemon) open() (err error) {
 		note:  journal{d.log}.note,
 	}
 	return nil
+}
+
+// close gives up what open opened, where serve will not.
+func (d *Daemon) close() {
+	if d.links != nil {
+		d.links.Close()
+	}
+	if d.kernel != nil {
+		d.kernel.close()
+		d.kernel.writer.Close()
+	}
+	if d.drivers != nil {
+		d.drivers.close()
+	}
+	if d.control != nil {
+		d.control.Close()
+	}
 }
 
 func (d *Daemon) linkConfig() peer.Config {
@@ -187,76 +197,122 @@ func (d *Daemon) filter(cfg *config.Config) flow.Filter {
 	return f
 }
 
-// serve runs every part until ctx ends or one cannot go on.
+// serve runs every part until ctx ends or one cannot go on. What brings inputs ends first; then the peers are told,
+// and then what carries out outputs ends.
 func (d *Daemon) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var parts sync.WaitGroup
-	start := func(part func(context.Context) error) {
-		parts.Go(func() {
-			if err := part(ctx); err != nil && ctx.Err() == nil {
-				cancel(err)
-			}
-		})
-	}
-	d.first()
-	parts.Go(d.ready.run)
-	parts.Go(func() { d.kernel.writeOps(d.loop) })
-	start(func(ctx context.Context) error { d.loop.run(ctx); return nil })
-	start(func(ctx context.Context) error { return d.kernel.readEvents(ctx, d.loop) })
-	start(func(ctx context.Context) error { limits(ctx, d.loop); return nil })
-	start(func(ctx context.Context) error { return d.links.Run(ctx, d.hear) })
-	start(func(ctx context.Context) error {
-		return peer.WatchAddresses(ctx, func(a []netip.Addr) { d.loop.step(&engine.Addresses{Addrs: a}) })
-	})
-	d.drivers.run(ctx, d.loop, start)
-	start(func(ctx context.Context) error { return d.watchConfig(ctx) })
-	start(func(ctx context.Context) error { return d.control.Serve(ctx, d.answer) })
-	start(d.supervise)
-	if d.cfg.Metrics.IsValid() {
-		start(func(ctx context.Context) error { return metrics.Serve(ctx, d.cfg.Metrics, d.scrape) })
-	}
+	var inputs, outputs parts
+	inputs.failed, outputs.failed = cancel, cancel
+	carry, stopCarrying := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCarrying()
+
+	d.check()
+	outputs.start(carry, func(context.Context) error { d.ready.run(); return nil })
+	outputs.start(carry, func(context.Context) error { d.kernel.writeOps(d.loop); return nil })
+	outputs.start(carry, func(ctx context.Context) error { return d.links.Run(ctx, d.hear) })
+	d.startInputs(ctx, &inputs)
 	d.log.Info("started", "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
 	if d.cfg.KeyFile == "" {
 		d.log.Warn("the sync link is not authenticated: set key-file, or keep it on a network of its own")
 	}
+
 	<-ctx.Done()
-	d.stop()
-	parts.Wait()
+	d.log.Info("stopping")
+	notifyStopping()
+	d.kernel.events.Close()
+	inputs.Wait()
+	d.goodbye()
+	stopCarrying()
+	d.kernel.close()
+	close(d.ready.next)
+	outputs.Wait()
+	d.drivers.close()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
 }
 
-// first tells the engine what it must know before anything else, and the operator what is wrong with the
-// host.
-func (d *Daemon) first() {
-	needs := kernel.Needs{ReceiveBuffer: d.cfg.EventQueue}
-	for _, f := range kernel.Check(needs) {
+// parts are goroutines with one end: all have returned.
+type parts struct {
+	sync.WaitGroup
+	failed context.CancelCauseFunc
+}
+
+// start runs a part; its error ends the daemon, unless ctx has ended.
+func (p *parts) start(ctx context.Context, part func(context.Context) error) {
+	p.Go(func() {
+		if err := part(ctx); err != nil && ctx.Err() == nil {
+			p.failed(err)
+		}
+	})
+}
+
+func (d *Daemon) startInputs(ctx context.Context, inputs *parts) {
+	start := func(part func(context.Context) error) { inputs.start(ctx, part) }
+	reload := d.awaitReloads()
+	start(func(ctx context.Context) error { d.loop.run(ctx); return nil })
+	start(func(ctx context.Context) error { return d.kernel.readEvents(ctx, d.loop) })
+	start(func(ctx context.Context) error { d.watchLimits(ctx); return nil })
+	start(func(ctx context.Context) error {
+		return peer.WatchAddresses(ctx, func(a []netip.Addr) { d.loop.step(&engine.Addresses{Addrs: a}) })
+	})
+	d.drivers.run(d.loop, start)
+	start(func(ctx context.Context) error { return d.watchConfig(ctx, reload) })
+	start(func(ctx context.Context) error { return d.control.Serve(ctx, d.answer) })
+	if d.cfg.Metrics.IsValid() {
+		start(func(ctx context.Context) error {
+			if err := metrics.Serve(ctx, d.cfg.Metrics, d.scrape); err != nil {
+				d.log.Error("metrics are not served: choose another address and restart", "error", err) // connections matter more
+			}
+			return nil
+		})
+	}
+	start(d.supervise)
+}
+
+// check tells the operator what is wrong with the host.
+func (d *Daemon) check() {
+	for _, f := range kernel.Check(kernel.Needs{ReceiveBuffer: d.cfg.EventQueue}) {
 		d.log.Warn(f.Text, "remedy", f.Remedy)
 	}
 }
 
+// hear is called for one batch at a time.
 func (d *Daemon) hear(in []peer.Datagram) {
-	batch := make([]engine.Datagram, len(in))
+	d.heard = d.heard[:0]
 	for i := range in {
-		batch[i] = engine.Datagram{Payload: in[i].Payload, From: in[i].Addr}
+		d.heard = append(d.heard, engine.Datagram{Payload: in[i].Payload, From: in[i].Addr})
 	}
-	d.loop.step(&engine.Datagrams{Datagrams: batch})
+	d.loop.step(&engine.Datagrams{Datagrams: d.heard})
 }
 
-// stop says goodbye to the peers. The readiness stays 100 if this node forwards: its addresses stay with it.
-func (d *Daemon) stop() {
-	d.log.Info("stopping")
-	notifyStopping()
-	d.loop.step(&engine.Shutdown{})
-	if d.loop.status().Role != engine.Active {
+// goodbye tells the peers, and keepalived by the readiness file: that stays 100 if this node forwards, since its
+// addresses stay with it. After it the engine does not step again.
+func (d *Daemon) goodbye() {
+	d.loop.mu.Lock()
+	defer d.loop.mu.Unlock()
+	d.loop.stepLocked(&engine.Shutdown{})
+	if d.loop.engine.Status().Role != engine.Active {
 		d.ready.put(engine.NotReady)
 	}
-	d.kernel.close()
-	d.loop.mu.Lock()
-	d.loop.out.ready = func(engine.Readiness) {}
-	d.loop.mu.Unlock()
-	close(d.ready.next)
+	d.loop.over = true
+}
+
+// watchLimits tells the engine the size of the kernel's table and of the links' datagrams, now and then.
+func (d *Daemon) watchLimits(ctx context.Context) {
+	payload := d.links.PayloadLimit() // as the engine began
+	for {
+		if max, count, err := tableMax(); err == nil {
+			d.loop.step(&engine.KernelLimits{Max: max, Count: count})
+		}
+		if now := d.links.PayloadLimit(); now != payload {
+			payload = now
+			d.loop.step(&engine.PayloadLimit{Bytes: now})
+		}
+		if !sleep(ctx, time.Second) {
+			return
+		}
+	}
 }

@@ -78,8 +78,15 @@ func members(cfg *config.Config, log *slog.Logger) []string {
 	return names
 }
 
-// run listens until ctx ends.
-func (d *drivers) run(ctx context.Context, l *loop, start func(func(context.Context) error)) {
+// close ends the FIFO, where run has ended or never ran.
+func (d *drivers) close() {
+	if d.fifo != nil {
+		d.fifo.Close()
+	}
+}
+
+// run listens until the parts' context ends.
+func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
 	deliver := func(n vrrp.Notice) { l.step(&engine.Notice{Notice: n}) }
 	if d.fifo != nil {
 		start(func(ctx context.Context) error { return d.fifo.Run(ctx, deliver) })

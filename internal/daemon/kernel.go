@@ -24,6 +24,9 @@ type kernelEdge struct {
 	more    *sync.Cond
 	queue   []flow.Op // in order
 	stopped bool
+
+	users sync.WaitGroup // of the writer, and dumps
+	nat   natHooks
 }
 
 // openKernel opens the writer first: its operations must be filtered out before the first one.
@@ -40,7 +43,7 @@ func openKernel(receiveBuffer int, log *slog.Logger) (*kernelEdge, error) {
 		w.Close()
 		return nil, err
 	}
-	k := &kernelEdge{events: ev, writer: w, log: log}
+	k := &kernelEdge{events: ev, writer: w, log: log, nat: natHooks{log: log}}
 	k.more = sync.NewCond(&k.mu)
 	return k, nil
 }
@@ -80,6 +83,7 @@ func (k *kernelEdge) readEvents(ctx context.Context, l *loop) error {
 
 // operate queues operations; the slice stays the caller's.
 func (k *kernelEdge) operate(ops []flow.Op) {
+	k.nat.ops(ops)
 	k.mu.Lock()
 	k.queue = append(k.queue, ops...)
 	k.mu.Unlock()
@@ -88,6 +92,7 @@ func (k *kernelEdge) operate(ops []flow.Op) {
 
 // writeOps carries out what is queued, in order, and brings the results to the loop.
 func (k *kernelEdge) writeOps(l *loop) {
+	defer k.writer.Close() // here, so that it is not in use
 	var ops []flow.Op
 	var in engine.KernelResults
 	for {
@@ -109,44 +114,43 @@ func (k *kernelEdge) writeOps(l *loop) {
 // dumpPiece is how many entries of a dump one step takes.
 const dumpPiece = 512
 
-// dump reads the table and brings it to the loop in pieces.
-func (k *kernelEdge) dump(l *loop, id uint64) {
+var errStopped = errors.New("stopped")
+
+// dump reads the table in a goroutine of its own and brings it to the loop in pieces.
+func (k *kernelEdge) dump(l *loop, id uint64) { k.users.Go(func() { k.readTable(l, id) }) }
+
+func (k *kernelEdge) readTable(l *loop, id uint64) {
 	err := kernel.Dump(make([]flow.Flow, dumpPiece), func(flows []flow.Flow) error {
+		if k.isStopped() {
+			return errStopped
+		}
+		k.nat.flows(flows)
 		l.step(&engine.KernelDump{Dump: id, Flows: flows})
 		return nil
 	})
+	if errors.Is(err, errStopped) {
+		return
+	}
 	var malformed kernel.MalformedError
 	failed := err != nil && !errors.As(err, &malformed)
 	if err != nil {
 		k.log.Warn("reading the kernel's table", "error", err)
 	}
-	if failed {
-		time.Sleep(100 * time.Millisecond) // it is asked for again
-	}
-	l.step(&engine.KernelDump{Dump: id, Done: true, Failed: failed})
+	l.step(&engine.KernelDump{Dump: id, Done: true, Failed: failed}) // it asks again, ever later
 }
 
-// limits tells the engine the table's size, now and then.
-func limits(ctx context.Context, l *loop) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		if max, count, err := tableMax(); err == nil {
-			l.step(&engine.KernelLimits{Max: max, Count: count})
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-	}
+func (k *kernelEdge) isStopped() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stopped
 }
 
+// close ends the events, the writer and a dump under way, and waits for the dump.
 func (k *kernelEdge) close() {
 	k.mu.Lock()
 	k.stopped = true
 	k.mu.Unlock()
 	k.more.Broadcast()
 	k.events.Close()
-	k.writer.Close()
+	k.users.Wait()
 }

@@ -23,9 +23,10 @@ type loop struct {
 	replies map[uint64]chan engine.Reply
 	lastID  uint64
 	beat    time.Time // of the last step, for the watchdog
+	over    bool      // no more steps
 }
 
-// outlets carry out an Output. All but post must not block for long: the lock is held.
+// outlets carry out an Output. The lock is held: only post may wait, and no longer than a stuck link makes it.
 type outlets struct {
 	operate func([]flow.Op)
 	dump    func(uint64)
@@ -55,6 +56,9 @@ func (l *loop) step(in engine.Input) {
 }
 
 func (l *loop) stepLocked(in engine.Input) {
+	if l.over {
+		return
+	}
 	before := l.engine.Deadline()
 	l.beat = boottime()
 	out := l.engine.Step(l.beat, in)
@@ -112,7 +116,7 @@ func (l *loop) status() engine.Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.engine.Status()
-	shift := time.Now().Sub(boottime()).Round(time.Millisecond)
+	shift := time.Since(boottime()).Round(time.Millisecond)
 	for _, t := range []*time.Time{&s.Now, &s.Started, &s.RoleSince, &s.VRRPSince, &s.Activity.LastTakeover} {
 		if !t.IsZero() {
 			*t = t.Add(shift)

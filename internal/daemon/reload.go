@@ -22,24 +22,19 @@ import (
 // settleTime is how long a changed file must be quiet: editors write in several steps.
 const settleTime = 200 * time.Millisecond
 
-// watchConfig applies the configuration again when the file changes and on SIGHUP. A broken file is refused
-// with its faults, and the old configuration goes on; an unchanged one does nothing.
-func (d *Daemon) watchConfig(ctx context.Context) error {
+// awaitReloads takes SIGHUP from now on: before systemd is told that the daemon is ready.
+func (d *Daemon) awaitReloads() chan os.Signal {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	return hup
+}
+
+// watchConfig applies the configuration again when the file changes and on SIGHUP. A broken file is refused
+// with its faults, and the old configuration goes on; an unchanged one does nothing.
+func (d *Daemon) watchConfig(ctx context.Context, hup chan os.Signal) error {
 	defer signal.Stop(hup)
-	var events chan fsnotify.Event
-	if w, err := fsnotify.NewWatcher(); err != nil {
-		d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
-	} else {
-		defer w.Close()
-		for _, path := range []string{d.path, d.cfg.KeyFile} {
-			if err := w.Add(filepath.Dir(path)); path != "" && err != nil {
-				d.log.Warn("a file is not watched: use SIGHUP", "file", path, "error", err)
-			}
-		}
-		events = w.Events
-	}
+	events, faults, stop := d.watchFiles()
+	defer stop()
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
 	for {
@@ -52,10 +47,31 @@ func (d *Daemon) watchConfig(ctx context.Context) error {
 			if name := filepath.Clean(ev.Name); name == filepath.Clean(d.path) || name == filepath.Clean(d.cfg.KeyFile) {
 				quiet.Reset(settleTime)
 			}
+		case err := <-faults:
+			d.log.Warn("the configuration file may have changed unseen: use SIGHUP", "error", err)
 		case <-quiet.C:
 			d.reload()
 		}
 	}
+}
+
+// watchFiles watches the folders of the configuration and of the keys, as editors put a new file in the place of the
+// old one. The channels are nil where that is not possible.
+func (d *Daemon) watchFiles() (chan fsnotify.Event, chan error, func()) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		d.log.Warn("the configuration file is not watched: use SIGHUP", "error", err)
+		return nil, nil, func() {}
+	}
+	for _, path := range []string{d.path, d.cfg.KeyFile} {
+		if path == "" {
+			continue
+		}
+		if err := w.Add(filepath.Dir(path)); err != nil {
+			d.log.Warn("a file is not watched: use SIGHUP", "file", path, "error", err)
+		}
+	}
+	return w.Events, w.Errors, func() { w.Close() }
 }
 
 // appliedLive are the settings that take effect without a restart.
@@ -66,7 +82,9 @@ func (d *Daemon) reload() {
 	defer tell(sd.SdNotifyReady)
 	next, err := load(d.path)
 	if err != nil {
-		d.log.Error("the configuration is refused, the old one goes on", "error", err)
+		for line := range strings.Lines(err.Error()) {
+			d.log.Error("the configuration is refused, the old one goes on", "error", strings.TrimSpace(line))
+		}
 		return
 	}
 	next.Control = d.cfg.Control
@@ -88,11 +106,9 @@ func (d *Daemon) reload() {
 
 // apply takes over what can be applied; the rest of the configuration stays, so that it is named again.
 func (d *Daemon) apply(next config.Config) {
-	d.mu.Lock()
 	d.cfg.AcceptProtocol, d.cfg.IgnoreAddress = next.AcceptProtocol, next.IgnoreAddress
 	d.cfg.LogLevel, d.cfg.DisableSyslog = next.LogLevel, next.DisableSyslog
 	f := d.filter(&d.cfg)
-	d.mu.Unlock()
 	d.level.Set(next.LogLevel)
 	d.loop.step(&engine.Filter{Filter: f})
 }
@@ -109,9 +125,7 @@ func (d *Daemon) reloadKeys(next config.Config) error {
 			return err
 		}
 	}
-	d.mu.Lock()
 	d.cfg.KeyFile, d.cfg.Permissive = next.KeyFile, next.Permissive
-	d.mu.Unlock()
 	d.loop.step(&engine.Keys{Keys: keys, Permissive: next.Permissive})
 	return nil
 }

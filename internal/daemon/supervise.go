@@ -11,7 +11,6 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"ctsync/engine"
-	"ctsync/internal/config"
 	"ctsync/internal/metrics"
 )
 
@@ -57,7 +56,7 @@ func statusLine(s engine.Status) string {
 const rivalOverride = "CTSYNC_BESIDE_CONNTRACKD"
 
 // refuseRival refuses to run where conntrackd does: both would write the same table.
-func refuseRival(*config.Config) error {
+func refuseRival() error {
 	if os.Getenv(rivalOverride) != "" {
 		return nil
 	}

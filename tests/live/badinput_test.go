@@ -100,7 +100,7 @@ func TestBadScriptArguments(t *testing.T) {
 		t.Errorf("%d notices came of it", after-before)
 	}
 	await(t, "the journal to tell, as nobody sees what a script prints", time.Second, func() bool {
-		return strings.Contains(said(s.R2, time.Time{}), "MONSTER")
+		return strings.Contains(said(s.R2, time.Time{}), "notify script are not understood")
 	})
 	s.unimpressed(t, "malformed script arguments")
 }
