@@ -64,6 +64,7 @@ var (
 	purged      = desc("purged_total", "Connections deleted because the active node has not got them.")
 	peerLive    = desc("peer_live", "1 if the peer is heard.", "peer")
 	peerProven  = desc("peer_in_sync", "1 if all of the peer's connections are here, by digest.", "peer")
+	peerSealed  = desc("peer_sealed", "1 if what the peer sends is sealed.", "peer")
 	peerFlows   = desc("peer_flows", "Connections of the peer that are here.", "peer")
 	peerBehind  = desc("peer_behind", "Changes of the peer that are not here yet.", "peer")
 	peerLacks   = desc("peer_lacks", "Changes of this node that the peer has not got yet.", "peer")
@@ -181,6 +182,7 @@ func (s sink) peer(p *engine.PeerStatus) {
 	name := p.Name + "/" + p.Epoch
 	s.gauge(peerLive, one(p.Live), name)
 	s.gauge(peerProven, one(p.Proven), name)
+	s.gauge(peerSealed, one(p.Sealed), name)
 	s.gauge(peerFlows, float64(p.Flows), name)
 	s.gauge(peerBehind, float64(p.Last-min(p.Have, p.Last)), name)
 	s.gauge(peerLacks, float64(p.OwnLast-min(p.TheyHave, p.OwnLast)), name)

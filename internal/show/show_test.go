@@ -236,7 +236,7 @@ func full() engine.Status {
 			Pending: 308, Outstanding: 309, Failed: map[string]int{"no such helper": 2, "a clash": 3}, TableMax: 310, TableCount: 311},
 		Peers: []engine.PeerStatus{
 			{Name: "fw2", Epoch: "a1b2", Role: engine.Standby, Complete: true, Live: true, Proven: true, LastHeard: 120 * time.Millisecond,
-				Flows: 401, Stale: 402, Refused: 403, Have: 404, Last: 504, TheyHave: 405, OwnLast: 605, Restarts: 406, Address: "10.0.0.2:3780"},
+				Flows: 401, Stale: 402, Refused: 403, Have: 404, Last: 504, TheyHave: 405, OwnLast: 605, Restarts: 406, Address: "10.0.0.2:3780", Sealed: true, KeyID: 0x5a},
 			{Name: "fw3", Epoch: "c3d4", Role: engine.Standby, LastHeard: 90 * time.Second, Address: "10.0.0.3:3780"},
 		},
 		Messages: engine.MessageStats{Sent: 501, Received: 502, Lost: 503, Malformed: 504, Refused: map[string]uint64{"foreign cluster": 505}, Wants: 506, Repairs: 507},

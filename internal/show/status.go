@@ -220,16 +220,24 @@ func peerTable(b *strings.Builder, peers []engine.PeerStatus) {
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "PEER\tROLE\tSTATE\tFLOWS\tSTALE\tBEHIND\tLACKS\tHEARD\tADDRESS")
+	fmt.Fprintln(t, "PEER\tROLE\tSTATE\tFLOWS\tSTALE\tBEHIND\tLACKS\tHEARD\tKEY\tADDRESS")
 	for _, p := range peers {
 		name := p.Name
 		if p.Leader {
 			name += " (leader)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s ago\t%s\n", name, p.Role, peerState(p), p.Flows, p.Stale,
-			behind(p), theyLack(p), span(p.LastHeard), p.Address)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s ago\t%s\t%s\n", name, p.Role, peerState(p), p.Flows, p.Stale,
+			behind(p), theyLack(p), span(p.LastHeard), sealedBy(p), p.Address)
 	}
 	t.Flush()
+}
+
+// sealedBy is the id of the key that seals what the peer sends.
+func sealedBy(p engine.PeerStatus) string {
+	if !p.Sealed {
+		return "none"
+	}
+	return fmt.Sprintf("%02x", p.KeyID)
 }
 
 func linkTable(b *strings.Builder, links []Link) {

@@ -70,6 +70,8 @@ type peerJSON struct {
 	Name      string  `json:"name"`
 	Epoch     string  `json:"epoch"`
 	Address   string  `json:"address"`
+	Sealed    bool    `json:"sealed"` // what it sends is sealed, with the key of key_id
+	KeyID     string  `json:"key_id"` // hexadecimal, or "none"
 	Role      string  `json:"role"`
 	State     string  `json:"state"` // in sync, syncing, silent
 	Leader    bool    `json:"leader"`
@@ -136,7 +138,7 @@ func activityOf(a engine.ActivityStats) activityJSON {
 
 func peerOf(p engine.PeerStatus) peerJSON {
 	return peerJSON{
-		Name: p.Name, Epoch: p.Epoch, Address: p.Address, Role: p.Role.String(), State: peerState(p),
+		Name: p.Name, Epoch: p.Epoch, Address: p.Address, Sealed: p.Sealed, KeyID: sealedBy(p), Role: p.Role.String(), State: peerState(p),
 		Leader: p.Leader, Complete: p.Complete, LastHeard: seconds(p.LastHeard), Flows: p.Flows, Stale: p.Stale,
 		Refused: p.Refused, Behind: behind(p), Lacks: theyLack(p), Restarts: p.Restarts,
 	}
