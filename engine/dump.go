@@ -192,7 +192,7 @@ func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
 
 // ownAsFound brings what the kernel answered into the own cache.
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
-	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
+	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply | flow.HasRare}
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}

@@ -56,6 +56,42 @@ func (e *Engine) setValue(c *copyOf, v *flow.Value, x *flow.Extra) {
 	c.Value.extra = e.extras.put(x)
 }
 
+// mergeExtra is what a flow has that is rare after a kernel message that showed x of it, where it had old before.
+// Both may be nil. A message always tells the helper; the master only at the beginning.
+func mergeExtra(x, old *flow.Extra, has flow.Has) *flow.Extra {
+	if old == nil {
+		return x
+	}
+	m := flow.Extra{}
+	if x != nil {
+		m = *x
+	}
+	if !m.HasMaster {
+		m.HasMaster, m.Master = old.HasMaster, old.Master
+	}
+	if has&flow.HasProtoInfo == 0 || m.VTag == [2]uint32{} {
+		m.VTag = old.VTag
+	}
+	if has&flow.HasRare == 0 {
+		keepRare(&m, old)
+	}
+	m.LabelsCleared = m.Labels == [16]byte{} && (old.Labels != [16]byte{} || old.LabelsCleared)
+	return &m
+}
+
+// keepRare keeps of old what x does not show.
+func keepRare(x, old *flow.Extra) {
+	if x.Labels == [16]byte{} {
+		x.Labels = old.Labels
+	}
+	if !x.HasSeqAdj {
+		x.HasSeqAdj, x.SeqAdj = old.HasSeqAdj, old.SeqAdj
+	}
+	if !x.HasSynProxy {
+		x.HasSynProxy, x.SynProxy = old.HasSynProxy, old.SynProxy
+	}
+}
+
 // flowOf is the flow that copy c of entry r describes.
 func (e *Engine) flowOf(r ref, c *copyOf) flow.Flow {
 	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}

@@ -188,33 +188,7 @@ func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Ha
 	if has&flow.HasReply == 0 {
 		v.Reply = o.Reply
 	}
-	old := e.extras.get(o.extra)
-	if old == nil {
-		return x
-	}
-	if x == nil {
-		x = &flow.Extra{}
-	}
-	m := *x
-	if m.Labels == [16]byte{} {
-		m.Labels = old.Labels
-	}
-	if m.Helper[0] == 0 {
-		m.Helper = old.Helper
-	}
-	if !m.HasMaster {
-		m.HasMaster, m.Master = old.HasMaster, old.Master
-	}
-	if !m.HasSeqAdj {
-		m.HasSeqAdj, m.SeqAdj = old.HasSeqAdj, old.SeqAdj
-	}
-	if !m.HasSynProxy {
-		m.HasSynProxy, m.SynProxy = old.HasSynProxy, old.SynProxy
-	}
-	if m.VTag == [2]uint32{} {
-		m.VTag = old.VTag
-	}
-	return &m
+	return mergeExtra(x, e.extras.get(o.extra), has)
 }
 
 // bestCopy is what is known of entry r besides the own cache: what our kernel said, else the leader's copy.

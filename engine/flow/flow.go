@@ -146,6 +146,7 @@ type Extra struct {
 	HasMaster,
 	HasSeqAdj,
 	HasSynProxy bool
+	LabelsCleared bool // it had labels: a copy that has them must lose them
 }
 
 // SeqAdj is a sequence adjustment of one direction (struct nf_ct_seqadj).

@@ -31,6 +31,11 @@ const (
 	HasProtoInfo
 	HasStatus
 	HasReply
+	// HasRare says that the message shows all that is rare: labels, sequence adjustment and SYN proxy that are
+	// not there are none. The kernel leaves them out of an event that is not about them, and leaves out
+	// labels that were cleared as well; only an event that a netlink request caused, and the answer to a
+	// dump or a get, have them all (ctnetlink_change_conntrack marks every one of them as changed).
+	HasRare
 )
 
 // OpKind is a kernel operation.

@@ -20,7 +20,7 @@ const (
 func appendExtra(b []byte, x *flow.Extra) []byte {
 	var buf [256]byte
 	a := buf[:0]
-	if x.Labels != [16]byte{} {
+	if x.Labels != [16]byte{} || x.LabelsCleared {
 		a = append(append(a, attrLabels, 16), x.Labels[:]...)
 	}
 	if x.Helper[0] != 0 {
@@ -79,6 +79,7 @@ func (r *reader) extra(x *flow.Extra) {
 		switch typ {
 		case attrLabels:
 			copy(x.Labels[:], a.take(16))
+			x.LabelsCleared = x.Labels == [16]byte{}
 		case attrHelper:
 			a.bad = len(a.b) > len(x.Helper)-1
 			copy(x.Helper[:], a.b)

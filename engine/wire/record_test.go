@@ -73,6 +73,7 @@ func someExtra(t *rapid.T) *flow.Extra {
 	}
 	x := &flow.Extra{}
 	copy(x.Labels[:], rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "labels"))
+	x.LabelsCleared = x.Labels == [16]byte{} && rapid.Bool().Draw(t, "cleared")
 	copy(x.Helper[:], rapid.StringMatching(`[a-z.0-9]{0,15}`).Draw(t, "helper"))
 	if x.HasMaster = rapid.Bool().Draw(t, "related"); x.HasMaster {
 		x.Master = someKey(t)

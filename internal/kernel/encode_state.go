@@ -101,7 +101,7 @@ func appendChangeable(b []byte, f *flow.Flow) []byte {
 	if x.HasSynProxy {
 		b = appendSynProxy(b, &x.SynProxy)
 	}
-	if x.Labels != [16]byte{} {
+	if x.Labels != [16]byte{} || x.LabelsCleared {
 		b = putBytes(b, ctaLabels, x.Labels[:])
 	}
 	return b

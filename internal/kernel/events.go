@@ -209,6 +209,9 @@ func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 		return false, err
 	}
 	ev.Has, err = e.extras.decode(attrs, family, &ev.Flow)
+	if m.port != 0 && ev.Kind != flow.EventDestroy {
+		ev.Has |= flow.HasRare
+	}
 	return err == nil, err
 }
 

@@ -227,7 +227,8 @@ func checkHistory(t *testing.T, name string, events []flow.Event, nat uint32, st
 		if i == 0 {
 			kind = flow.EventNew
 		}
-		if ev.Kind != kind || ev.Flow.State != state || ev.Flow.Status&nat == 0 || ev.Flow.Timeout == 0 || ev.Flow.ID == 0 {
+		if ev.Kind != kind || ev.Flow.State != state || ev.Flow.Status&nat == 0 || ev.Flow.Timeout == 0 || ev.Flow.ID == 0 ||
+			ev.Has&flow.HasRare != 0 {
 			t.Errorf("%s: event %d is %+v", name, i, ev)
 		}
 		if seen := ev.Flow.Status&flow.SeenReply != 0; seen != (i > 0) {

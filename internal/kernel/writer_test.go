@@ -280,6 +280,28 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// TestClearedLabels: an event says nothing of labels that were cleared, but HasRare that there are none.
+func TestClearedLabels(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables+labelTable)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{})
+	f := withExtra(newFlow(flow.UDP, "10.0.0.1", 1, "203.0.113.1", 80), func(x *flow.Extra) { x.Labels[3] = 1 })
+	mustDo(t, w, ops(flow.OpCreate, f))
+	if got := do(w, flow.OpGet, f).Flow; got.Extra == nil || got.Extra.Labels != f.Extra.Labels {
+		t.Fatalf("extra %v", got.Extra)
+	}
+	f = withExtra(f, func(x *flow.Extra) { x.LabelsCleared = true })
+	mustDo(t, w, ops(flow.OpUpdate, f))
+	if got := do(w, flow.OpGet, f).Flow; got.Extra != nil {
+		t.Errorf("extra %v", got.Extra)
+	}
+	events, _ := drain(t, e)
+	if len(events) != 2 || events[1].Flow.Extra != nil || events[1].Has&flow.HasRare == 0 {
+		t.Errorf("events %+v", events)
+	}
+}
+
 // TestUpdateWithoutLabelRules: a kernel without rules on labels refuses them after everything else is done.
 func TestUpdateWithoutLabelRules(t *testing.T) {
 	newNetns(t)
