@@ -1,0 +1,183 @@
+package fidelity
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+)
+
+// slack is how many seconds two timeouts may differ: a copy is written later than its original, and each is
+// reported in whole seconds.
+const slack = 8
+
+// difference is a field of one kind that the two kernels do not agree on.
+type difference struct{ kind, field, a, b string }
+
+func (d difference) String() string {
+	return fmt.Sprintf("%s: %s is %q and %q", d.kind, d.field, d.a, d.b)
+}
+
+// matrix is the comparison of a pair's kernels, stage by stage.
+type matrix struct {
+	t     *testing.T
+	pair  *pair
+	names map[string]string // kinds by what the witness calls their flow
+	seen  record
+}
+
+// record says of each kind and field what was seen: a value that is not the default, and that it is not carried.
+type record struct {
+	value map[[2]string]bool
+	lost  map[[2]string]bool
+}
+
+func newRecord() record {
+	return record{value: map[[2]string]bool{}, lost: map[[2]string]bool{}}
+}
+
+// tables are equal when every flow of from is in to and the other way round, each field the same, but for what
+// is known not to be carried. Waits for that, and tells what stays different.
+func (m *matrix) same(stage string, from, to *node) {
+	m.t.Helper()
+	var ds []difference
+	var a, b map[string]entry
+	for end := time.Now().Add(4 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		a, b = from.library(), to.library()
+		if ds = m.compare(a, b); len(ds) == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	for i, d := range ds {
+		if i == 40 {
+			m.t.Errorf("%s: and %d more", stage, len(ds)-i)
+			break
+		}
+		m.t.Errorf("%s: %v", stage, d)
+	}
+	m.remember(a)
+}
+
+func (m *matrix) compare(a, b map[string]entry) (ds []difference) {
+	for key := range a {
+		if m.names[key] == "" {
+			m.names[key] = key
+		}
+		if b[key] == nil {
+			ds = append(ds, difference{m.names[key], "entry", "there", "missing"})
+			continue
+		}
+		for field, v := range a[key] {
+			w := b[key][field]
+			switch {
+			case v == w, field == fTimeout && near(v, w):
+			case rule(field) != nil:
+				m.seen.lost[[2]string{m.names[key], field}] = true
+			default:
+				ds = append(ds, difference{m.names[key], field, v, w})
+			}
+		}
+	}
+	for key := range b {
+		if a[key] == nil {
+			ds = append(ds, difference{key, "entry", "missing", "there"})
+		}
+	}
+	sort.Slice(ds, func(i, j int) bool {
+		return ds[i].field+ds[i].kind < ds[j].field+ds[j].kind
+	})
+	return ds
+}
+
+// remember notes which fields had a value to carry.
+func (m *matrix) remember(a map[string]entry) {
+	for key, e := range a {
+		for field, v := range e {
+			if v != "" {
+				m.seen.value[[2]string{m.names[key], field}] = true
+			}
+		}
+	}
+}
+
+func near(a, b string) bool {
+	x, _ := strconv.Atoi(a)
+	y, _ := strconv.Atoi(b)
+	return max(x-y, y-x) <= slack
+}
+
+// create makes every kind at n, masters first, as the list has them.
+func (m *matrix) create(n *node, list []kind) {
+	m.t.Helper()
+	for i := range list {
+		n.write(flow.OpCreate, list[i].flow)
+	}
+	table := n.library()
+	if len(table) != len(list) {
+		m.t.Fatalf("%d flows made, %d there", len(list), len(table))
+	}
+	for i := range list {
+		name := keyName(&list[i].flow)
+		if table[name] == nil {
+			m.t.Fatalf("%s: not there as %s", list[i].name, name)
+		}
+		m.names[name] = list[i].name
+	}
+}
+
+// keyName is what the witness calls a flow.
+func keyName(f *flow.Flow) string {
+	src, dst := f.Src.Netip(f.L3), f.Dst.Netip(f.L3)
+	what := fmt.Sprintf("%d %s:%d>%s:%d", f.L4, src, f.SrcL4, dst, f.DstL4)
+	if f.L4 == flow.ICMP || f.L4 == flow.ICMPv6 {
+		what = fmt.Sprintf("%d %s>%s type %d code %d id %d", f.L4, src, dst, f.DstL4>>8, f.DstL4&255, f.SrcL4)
+	}
+	var zone [3]uint16
+	zone[f.ZoneDir] = f.Zone
+	return fmt.Sprintf("%s zone %d/%d/%d", what, zone[0], zone[1], zone[2])
+}
+
+// change has n's kernel change every kind by one step.
+func (m *matrix) change(n *node, list []kind, step int) {
+	m.t.Helper()
+	flows := make([]flow.Flow, len(list))
+	for i := range list {
+		flows[i] = list[i].changed(step)
+		flows[i].Status |= list[i].status // the kernel never forgets these
+		list[i].status = flows[i].Status
+	}
+	n.write(flow.OpUpdate, flows...)
+}
+
+// end deletes every kind at n, children first.
+func (m *matrix) end(n *node, list []kind) {
+	m.t.Helper()
+	for i := len(list) - 1; i >= 0; i-- {
+		n.write(flow.OpDelete, flow.Flow{Key: list[i].flow.Key})
+	}
+}
+
+// TestHot: what arrives at a hot standby, changes there, is taken over, changes at the new leader, and ends.
+func TestHot(t *testing.T) {
+	list := catalogue()
+	p := newPair(t, "hot", rules+labelRule, rules+labelRule)
+	m := &matrix{t: t, pair: p, names: map[string]string{}, seen: newRecord()}
+	p.lead(p.a)
+	m.create(p.a, list)
+	m.same("arrival", p.a, p.b)
+	for step := range steps {
+		m.change(p.a, list, step)
+		m.same(fmt.Sprintf("change %d", step+1), p.a, p.b)
+	}
+	p.lead(p.b)
+	m.same("takeover", p.a, p.b)
+	for step := range steps {
+		m.change(p.b, list, step)
+		m.same(fmt.Sprintf("change %d at the new leader", step+1), p.b, p.a)
+	}
+	m.end(p.b, list)
+	m.same("end", p.b, p.a)
+}
