@@ -13,7 +13,7 @@ import (
 // record is a value as an engine keeps it.
 type record struct {
 	flow.Value
-	extra uint32
+	_ uint32 // where its rare attributes are
 }
 
 type (
