@@ -13,7 +13,8 @@ import (
 // known to be in the kernel and has no stamp at the end is gone.
 type dumper struct {
 	running    bool
-	again      bool // an overrun during the dump
+	again      bool      // an overrun during the dump
+	lost       time.Time // the first overrun that no dump has made good yet
 	id         uint64
 	generation uint8
 	began      time.Time
@@ -23,7 +24,7 @@ type dumper struct {
 	first      bool // the first dump is over
 	retry      backoff
 	retryAt    time.Time // after one that failed
-	current    bool // the own cache describes the whole table
+	current    bool      // the own cache describes the whole table
 }
 
 // reconcileEvery bounds how long an event that the kernel never sent goes unnoticed.
@@ -95,7 +96,9 @@ func (e *Engine) kernelDump(in *KernelDump) {
 	}
 	if d.again {
 		d.running = false
-		e.beginDump()
+		if !e.now.Before(d.retryAt) {
+			e.beginDump()
+		}
 		return
 	}
 	gen := d.generation
@@ -112,14 +115,14 @@ func (e *Engine) endDump() {
 	d.next, d.retry.delay = e.now.Add(reconcileEvery), 0
 	again := d.again
 	if !again {
-		d.current = true
+		d.current, d.lost = true, time.Time{}
 		e.send.beatNow = true
 	}
 	e.addJob(e.scanEntries(func(r ref) { e.retryFailed(r) })) // and entries kept for their stamp go
 	e.note(Note{Kind: NoteResynced, Count: d.differing, Duration: e.now.Sub(d.began)})
 	e.purgeDumped()
 	e.resynced(d.differing)
-	if again {
+	if again && !e.now.Before(d.retryAt) {
 		e.beginDump()
 	}
 }
@@ -211,7 +214,11 @@ func (e *Engine) missing(r ref, gen uint8) {
 		return
 	}
 	e.dump.differing++
-	e.destroyed(r, false)
+	since := e.dump.began
+	if l := e.dump.lost; !l.IsZero() && l.Before(since) {
+		since = l
+	}
+	e.destroyed(r, since, false)
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

@@ -21,9 +21,10 @@ type evictor struct {
 }
 
 type held struct {
-	r   ref
-	seq uint64 // of the copy, to know it again
-	at  time.Time
+	r     ref
+	seq   uint64 // of the copy, to know it again
+	at    time.Time
+	since time.Time // an address that left after this took the flow with it
 }
 
 const (
@@ -31,6 +32,8 @@ const (
 	tombstoneWait = 100 * time.Millisecond
 	// leftBefore is how long rtnetlink may come before it.
 	leftBefore = time.Second
+	// rememberLeft bounds how long a lost event, which only a dump brings to light, may have been lost before.
+	rememberLeft = time.Minute
 	// evictedFor is how long an active node keeps what it no longer has the address for.
 	evictedFor = 3 * time.Second
 )
@@ -43,7 +46,7 @@ func (v *evictor) addressesNow(own, before map[flow.Addr]bool, now time.Time) {
 		delete(v.left, a)
 	}
 	for a, at := range v.left {
-		if now.Sub(at) > evictedFor {
+		if now.Sub(at) > rememberLeft {
 			delete(v.left, a)
 		}
 	}
@@ -72,9 +75,10 @@ func (e *Engine) mayBeEviction(r ref, own *copyOf) bool {
 	return nat
 }
 
-func (e *Engine) holdTombstone(r ref, own *copyOf) {
+// holdTombstone has the end of entry r wait, which happened after since.
+func (e *Engine) holdTombstone(r ref, own *copyOf, since time.Time) {
 	own.Bits |= cache.Waiting
-	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait)})
+	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait), since.Add(-leftBefore)})
 }
 
 // askWhether asks the kernel whether entry r is there: an event may tell the end of the entry that was there
@@ -145,14 +149,15 @@ func (e *Engine) decideWaiting(h held) {
 	}
 	ent := e.tbl.Entry(h.r)
 	if ent.Kern&kFlight != 0 && ent.Kern&kPresent == 0 {
-		e.evict.waiting = append(e.evict.waiting, held{h.r, h.seq, e.now.Add(tombstoneWait)})
+		h.at = e.now.Add(tombstoneWait)
+		e.evict.waiting = append(e.evict.waiting, h)
 		return // the kernel is being asked
 	}
 	c.Bits &^= cache.Waiting
 	if ent.Kern&kPresent != 0 {
 		return // it is there again
 	}
-	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
+	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || !e.addressLeft(c.Value.Reply.Dst, h.since) {
 		e.endHeld(h.r)
 		return
 	}
@@ -163,13 +168,13 @@ func (e *Engine) decideWaiting(h held) {
 		return // it is the active node's now
 	}
 	c.Bits |= cache.Evicted
-	e.evict.evicted = append(e.evict.evicted, held{h.r, h.seq, e.now.Add(evictedFor)})
+	e.evict.evicted = append(e.evict.evicted, held{r: h.r, seq: h.seq, at: e.now.Add(evictedFor)})
 }
 
-// addressLeft says whether a left about when an event came, at ev.
-func (e *Engine) addressLeft(a flow.Addr, ev time.Time) bool {
+// addressLeft says whether a left after since.
+func (e *Engine) addressLeft(a flow.Addr, since time.Time) bool {
 	at, ok := e.evict.left[a]
-	return ok && at.After(ev.Add(-leftBefore))
+	return ok && at.After(since)
 }
 
 func (e *Engine) giveUpEvicted(h held) {
@@ -204,7 +209,7 @@ func (e *Engine) leaveHeld() {
 	for _, hs := range [][]held{e.evict.waiting, e.evict.evicted} {
 		for _, h := range hs {
 			c := e.still(h, cache.Waiting|cache.Evicted)
-			if c == nil || c.Bits&cache.Waiting != 0 && !e.addressLeft(c.Value.Reply.Dst, h.at.Add(-tombstoneWait)) {
+			if c == nil || c.Bits&cache.Waiting != 0 && !e.addressLeft(c.Value.Reply.Dst, h.since) {
 				continue // decided when its time is up
 			}
 			c.Bits &^= cache.Waiting | cache.Evicted

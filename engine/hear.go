@@ -113,7 +113,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 		p.theyKnow = e.log.Last
 	}
 	e.roleSays(p, Role(min(b.Role, uint8(Active))), b.Activation)
-	e.prove(p, b)
+	e.prove(p, h, b)
 }
 
 // roleSays takes a peer's role.
@@ -129,11 +129,14 @@ func (e *Engine) roleSays(p *peer, role Role, activation uint64) {
 }
 
 // prove compares the replica with what the heartbeat says of the log (PROTOCOL R6, R7, R8).
-func (e *Engine) prove(p *peer, b *wire.Heartbeat) {
+func (e *Engine) prove(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if !p.rep.Complete(b.Last) {
 		return
 	}
 	if !p.rep.Agrees(b.Last, int(b.Count), b.Digest) {
+		if h.Counter < p.data {
+			return // a later repair may leave out what has changed since this was said
+		}
 		e.count.mismatches++
 		p.provenAt = time.Time{}
 		e.note(Note{Kind: NoteMismatch, Peer: p.name})
@@ -143,6 +146,7 @@ func (e *Engine) prove(p *peer, b *wire.Heartbeat) {
 	p.rep.Sweep(func(r ref) { e.sweeping(p, r) }, e.release)
 	if p.fresh {
 		p.provenAt = e.now
+		p.proofs++
 		p.restart.delay = 0
 	}
 	e.provenNow(p)
@@ -183,6 +187,7 @@ func (e *Engine) hearData(p *peer, h *wire.Header, body []byte) error {
 	if h.Counter < p.floor {
 		return nil
 	}
+	p.data = max(p.data, h.Counter)
 	if p.over = e.tbl.Copies() >= maxCopies(e.cfg.TableMax); p.over {
 		return errFull
 	}

@@ -104,11 +104,11 @@ func (e *Engine) Changes(after uint64, visit func(Listed)) {
 
 // Position is how far one epoch's log is known here.
 type Position struct {
-	Epoch    wire.Epoch
-	Have     uint64
-	ProvenAt time.Time // of the last proof
-	Leader   bool
-	Settled  bool // as leader
+	Epoch   wire.Epoch
+	Have    uint64
+	Proofs  uint64 // so far
+	Leader  bool
+	Settled bool // as leader
 }
 
 // Positions visits every epoch that is known, without copying what it lists.
@@ -116,7 +116,7 @@ func (e *Engine) Positions(visit func(Position)) {
 	for _, p := range e.peers.list {
 		if p != nil {
 			leads := p == e.peers.leader && e.role.is == Standby
-			visit(Position{p.epoch, p.rep.Have, p.provenAt, leads, leads && e.leaderSettled()})
+			visit(Position{p.epoch, p.rep.Have, p.proofs, leads, leads && e.leaderSettled()})
 		}
 	}
 }

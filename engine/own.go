@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"ctsync/engine/cache"
 	"ctsync/engine/flow"
 )
@@ -12,13 +14,30 @@ func (e *Engine) kernelEvents(in *KernelEvents) {
 	e.count.kernel.Events += uint64(len(in.Events))
 	if in.Lost {
 		e.count.kernel.Overruns++
+		if e.dump.lost.IsZero() {
+			e.dump.lost = e.now
+		}
 		e.note(Note{Kind: NoteOverrun})
-		e.startDump()
+		e.dumpAfterLoss()
 	}
 	for i := range in.Events {
 		e.kernelEvent(&in.Events[i])
 	}
 }
+
+// dumpAfterLoss begins a dump once the events that were in the queue before the loss have been read: they are
+// older than what the dump would tell, and would count as newer.
+func (e *Engine) dumpAfterLoss() {
+	d := &e.dump
+	d.current = false
+	e.send.beatNow = true
+	d.again = d.running
+	d.retryAt = e.now.Add(queueRead)
+}
+
+// queueRead is how long it may take to read what was queued at an overrun: the largest queue holds some
+// hundred thousand events, which takes a third of that.
+const queueRead = 500 * time.Millisecond
 
 func (e *Engine) kernelEvent(ev *flow.Event) {
 	f := &ev.Flow
@@ -37,7 +56,7 @@ func (e *Engine) kernelEvent(ev *flow.Event) {
 		e.changed(r, ev)
 	case flow.EventDestroy:
 		e.evict.tells = e.evict.tells || ev.Has&flow.HasTimeout != 0
-		e.destroyed(r, e.evict.tells && ev.Has&flow.HasTimeout == 0)
+		e.destroyed(r, e.now, e.evict.tells && ev.Has&flow.HasTimeout == 0)
 	}
 	e.release(r)
 }
@@ -100,8 +119,9 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 	}
 }
 
-// destroyed takes the end of our kernel's entry r. expired says that it certainly just ran out.
-func (e *Engine) destroyed(r ref, expired bool) {
+// destroyed takes the end of our kernel's entry r, which happened after since. expired says that it certainly
+// just ran out.
+func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	ent := e.tbl.Entry(r)
 	e.writer.somethingWent = true
 	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight) != 0
@@ -117,12 +137,12 @@ func (e *Engine) destroyed(r ref, expired bool) {
 	e.tbl.Drop(r, kernelOwner)
 	switch {
 	case own != nil && written && e.role.is != Standby:
-		e.holdTombstone(r, own)
+		e.holdTombstone(r, own, since)
 		if ent.Kern&kFlight == 0 {
 			e.askWhether(r)
 		}
 	case own != nil && !expired && e.mayBeEviction(r, own):
-		e.holdTombstone(r, own)
+		e.holdTombstone(r, own, since)
 	case own != nil:
 		e.endOwn(r, cache.Ended)
 		e.leaderAgain(r)

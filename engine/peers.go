@@ -41,9 +41,11 @@ type peer struct {
 
 	// Replication.
 	window   window
+	data     uint64 // highest counter of a DATA
 	floor    uint64 // DATA below this counter is from before a restart
 	base     uint64 // its log's end when we began with nothing
 	provenAt time.Time
+	proofs   uint64
 	ask      asking
 	give     giving
 	restarts uint64

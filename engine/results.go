@@ -269,6 +269,10 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	if e.role.is == Standby {
 		needed = o != 0 && (e.leaderLists(o) != nil || e.metHere(o))
 	}
+	if needed && e.log.Lives(r) != nil && e.role.is != Standby {
+		e.giveUp(r, syscall.EEXIST) // a peer that listed both could have neither
+		return
+	}
 	if needed {
 		e.fail(r, syscall.EEXIST)
 		return
@@ -292,6 +296,15 @@ func (e *Engine) metHere(r ref) bool {
 	return own != nil && own.Seq > e.purge.last
 }
 
+// giveUp drops an own flow that cannot be in our kernel.
+func (e *Engine) giveUp(r ref, errno syscall.Errno) {
+	e.role.refused++
+	e.writer.newFailures++
+	e.writer.lastFailure = errno
+	e.endOwn(r, cache.Ended)
+	e.release(r)
+}
+
 // fail notes that the kernel refused entry r, until something changes. The reason is kept in Due.
 func (e *Engine) fail(r ref, errno syscall.Errno) {
 	ent := e.tbl.Entry(r)
@@ -307,7 +320,7 @@ func (e *Engine) fail(r ref, errno syscall.Errno) {
 	e.writer.lastFailure = errno
 	if own := e.log.Lives(r); own != nil && ent.Kern&kPresent == 0 && e.role.is != Standby {
 		wait := min(time.Duration(own.Value.Timeout)*time.Second, reconcileEvery)
-		e.writer.refused = append(e.writer.refused, held{r, own.Seq, e.now.Add(wait)})
+		e.writer.refused = append(e.writer.refused, held{r: r, seq: own.Seq, at: e.now.Add(wait)})
 	}
 }
 

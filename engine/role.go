@@ -21,6 +21,7 @@ type roleState struct {
 	adopted  int
 	failedAt int
 	opsAt    uint64
+	refused  int // own flows given up
 	began    time.Time
 }
 
@@ -65,7 +66,7 @@ func (e *Engine) action(text string, count int) {
 // takeOver begins an activation: adopt what active nodes left, write what the kernel lacks.
 func (e *Engine) takeOver(reason string) {
 	e.role.lastLeader = e.peers.leader
-	e.role.began, e.role.adopted = e.now, 0
+	e.role.began, e.role.adopted, e.role.refused = e.now, 0, 0
 	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
 	e.role.activation++
 	e.count.activity.Takeovers++
@@ -93,7 +94,7 @@ func (e *Engine) progressTakeover() {
 	a.LastTakeover, a.TakeoverDuration = e.now, e.now.Sub(r.began)
 	a.TakeoverAdopted = r.adopted
 	a.TakeoverWritten = int(e.count.kernel.Created + e.count.kernel.Updated - r.opsAt)
-	a.TakeoverFailed = max(e.writer.failing-r.failedAt, 0) + len(e.writer.waiting)
+	a.TakeoverFailed = max(e.writer.failing-r.failedAt, 0) + r.refused + len(e.writer.waiting)
 	e.action("commit", r.adopted)
 	e.action("bulk", e.log.Live)
 	e.become(Active, r.reason)

@@ -233,7 +233,7 @@ func (k *kernel) create(f *flow.Flow) syscall.Errno {
 	k.n.w.judge.creating(k.n, f)
 	e := &kentry{f: *f, injected: true, liberal: true, expires: k.n.w.now.Add(time.Duration(f.Timeout) * time.Second)}
 	e.f.Extra = nil
-	if f.Extra != nil {
+	if f.Extra != nil && f.Extra.HasMaster {
 		x := *f.Extra
 		e.f.Extra = &x
 	}

@@ -210,7 +210,7 @@ func (n *node) noted(note *engine.Note) {
 		w.trace(n, "ROLE %v -> %v: %s", note.From, note.To, note.Reason)
 	case engine.NoteMismatch:
 		w.stats["mismatch"]++
-		w.trace(n, "note mismatch of %s", note.Peer)
+		w.fail("I10", "%s: the digest of %s's log differs%s", n, note.Peer, w.judge.mismatch(n, note.Peer))
 	case engine.NoteRestart:
 		w.stats["restart"]++
 		w.trace(n, "note restart of %s: %s", note.Peer, note.Reason)
@@ -293,6 +293,9 @@ func (n *node) perform(i *issued) flow.Result {
 	}
 	res := n.kern.do(op)
 	w.trace(n, "op %s %v mark %d: %v", opName(op.Kind), op.Flow.Key, op.Flow.Mark, errName(res.Errno))
+	if op.Kind == flow.OpGetReply && res.Errno == 0 {
+		w.trace(n, "in the way: %s", show(&res.Flow))
+	}
 	return res
 }
 
