@@ -1,6 +1,7 @@
 # make build   build/ctsync
 # make demo    two firewalls in network namespaces, and what a failover does to live connections
 # make test    everything, the live tests included (root, or sudo)
+# make bench   what it costs, beside conntrackd
 # make lint    gofmt, vet, staticcheck
 # make clean
 
@@ -50,3 +51,14 @@ test-deb:
 	tests/package/install.sh
 	go vet -tags deb ./tests/package/
 	go test $(as_root) -count=1 -timeout 15m -tags deb $(flags) ./tests/package/
+
+# conntrackd and ctsync in turns under the same load: one table, and build/bench.json for programs. bench='-help' tells
+# the flags; BIG=1 lets the tables be larger than nf_conntrack_max, which is put back.
+bench ?=
+
+.PHONY: bench
+bench: build
+	tests/install.sh
+	go build -o build/generate ./tests/load/generate
+	go build -o build/bench ./tests/bench
+	$(root) build/bench $(bench)

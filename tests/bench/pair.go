@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// pair is one of the compared programs on both routers: the first is active.
+type pair interface {
+	// start begins with empty tables and waits until both nodes know each other.
+	start(l *lab, hot bool) error
+	// own is how many flows the active node has in its cache, theirs how many of them the standby holds.
+	own() (int, error)
+	theirs() (int, error)
+	// takeover makes the standby forward: from the order to the end of what it has to do before.
+	takeover() (time.Duration, error)
+	active() *process
+	standby() *process
+}
+
+// nodes are the two processes.
+type nodes [2]*process
+
+func (n *nodes) active() *process  { return n[0] }
+func (n *nodes) standby() *process { return n[1] }
+
+// contender is a program with what it is told.
+type contender struct {
+	name string // in the tables
+	make func() pair
+}
+
+// stopPair ends both nodes.
+func stopPair(p pair) {
+	for _, n := range []*process{p.active(), p.standby()} {
+		if n != nil {
+			n.stop()
+		}
+	}
+}
+
+// await asks ever more slowly.
+func await(what string, limit time.Duration, ok func() bool) error {
+	began := time.Now()
+	for pause := 5 * time.Millisecond; !ok(); pause = min(2*pause, 100*time.Millisecond) {
+		if time.Since(began) > limit {
+			return fmt.Errorf("bench: waited %s for %s", limit, what)
+		}
+		time.Sleep(pause)
+	}
+	return nil
+}
+
+// settled waits until ok and then until both nodes have nothing to do any more.
+func settled(p pair, what string, ok func() bool) error {
+	if err := await(what, time.Minute, ok); err != nil {
+		return err
+	}
+	const look, busy = 200 * time.Millisecond, 4 * time.Millisecond
+	for range 100 {
+		before := p.active().cpu() + p.standby().cpu()
+		time.Sleep(look)
+		if p.active().cpu()+p.standby().cpu()-before < busy {
+			return nil
+		}
+	}
+	return nil // never idle: what it does all the time is its own, and counts
+}
