@@ -141,10 +141,10 @@ func (e *Engine) dumped(f *flow.Flow) {
 		return
 	}
 	ent.Stamp = e.dump.generation
-	if !e.filter.Accepts(&f.Key, &f.Value) && e.log.Get(r) == nil && ent.Kern&kPresent == 0 {
+	own := e.log.Lives(r)
+	if own == nil && !e.isCopy(r) && !e.filter.Accepts(&f.Key, &f.Value) {
 		return
 	}
-	own := e.log.Lives(r)
 	switch {
 	case own == nil && e.isCopy(r):
 		e.dumpedCopy(r, f)
