@@ -95,6 +95,8 @@ func (e *Engine) whetherThere(r ref, res *flow.Result, gone bool) {
 	switch {
 	case res.Errno == flow.Unanswered || gone:
 		e.askWhether(r)
+	case res.Errno != 0 && own != nil && own.Bits&cache.Waiting == 0:
+		e.destroyed(r, e.now, false)
 	case res.Errno != 0 || res.Flow.Key != ent.Key || own == nil:
 		return
 	case own.Bits&cache.Waiting == 0:

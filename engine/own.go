@@ -111,11 +111,15 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		e.keepAside(r, ev) // touched: a packet met the copy, the kernel knows better than the leader
 	case own == nil && !e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value):
 	default:
-		e.tbl.Entry(r).Kern |= kPresent
-		e.tbl.Entry(r).Kern &^= kSuspect
+		ent := e.tbl.Entry(r)
+		unknown := own == nil && ent.Kern&(kPresent|kFlight) == 0
+		ent.Kern = ent.Kern&^kSuspect | kPresent
 		e.ownFlow(r, ev, false)
 		e.tbl.Drop(r, kernelOwner)
 		e.overtook(r)
+		if unknown && e.dump.current {
+			e.askWhether(r) // it may have ended already, by an operation of ours (PROTOCOL K10)
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		e.loosen(r, own, c)
 		return
 	}
-	if p.mergeOld && e.endedSinceTakeover(r) {
+	if p.merging && e.endedSince(r, p.mergeSeq) {
 		c.Bits |= cache.Dead
 		p.marked = true
 		return
@@ -155,11 +155,10 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	}
 }
 
-// endedSinceTakeover says that entry r ended here in this activation, so after everything that an earlier
-// active node said of it.
-func (e *Engine) endedSinceTakeover(r ref) bool {
+// endedSince says that entry r ended here after seq of the own log.
+func (e *Engine) endedSince(r ref, seq uint64) bool {
 	t := e.log.Get(r)
-	return t != nil && t.Bits&cache.Ended != 0 && t.Seq > e.role.from
+	return t != nil && t.Bits&cache.Ended != 0 && t.Seq > seq
 }
 
 // loosen has our kernel's entry written once more although it is our own: its connection went on at another
@@ -231,7 +230,7 @@ func (e *Engine) adoptFrom(p *peer, name string) job {
 // mergeFrom adopts what another active node has that we have not: it stepped back or fell silent, and its log
 // ends at last (O8).
 func (e *Engine) mergeFrom(p *peer, last uint64) {
-	p.merging, p.mergeOld, p.mergeTo = true, false, last
+	p.merging, p.mergeSeq, p.mergeTo = true, e.log.Last, last
 	e.mergeOnce(p)
 }
 
@@ -240,7 +239,7 @@ func (e *Engine) mergeFrom(p *peer, last uint64) {
 func (e *Engine) mergeRest() {
 	e.peers.each(func(p *peer) {
 		if p.adoptable() && !p.merging && !(p.live(e.now) && p.role == Active) && !p.rep.Complete(p.last) {
-			p.merging, p.mergeOld, p.mergeTo = true, true, p.last
+			p.merging, p.mergeSeq, p.mergeTo = true, e.role.from, p.last
 		}
 	})
 }

@@ -58,7 +58,7 @@ type peer struct {
 	cleared  bool   // the marks were cleared since it became leader
 	mergeTo  uint64 // active: adopt from it up to here, then it is merged
 	merging  bool
-	mergeOld bool // it stepped back before we became active
+	mergeSeq uint64 // own log's end when it stepped back: what ended here later ended after all that it says
 	wasLive  bool
 	wasProof bool
 }
@@ -342,6 +342,9 @@ func (e *Engine) pruneLog() {
 	e.peers.each(func(p *peer) {
 		if e.now.Sub(p.lastHeard) < forgetAfter && !e.superseded(p) {
 			upTo = min(upTo, p.theyHave)
+		}
+		if p.merging {
+			upTo = min(upTo, p.mergeSeq)
 		}
 	})
 	const budget = 65536

@@ -183,6 +183,10 @@ func (e *Engine) updated(r ref, res *flow.Result) bool {
 		return true
 	case syscall.EBUSY, syscall.EOPNOTSUPP:
 		if e.role.is == Standby && e.log.Lives(r) == nil {
+			if e.tbl.Of(r, kernelOwner) == nil {
+				e.lookUp(r, flow.OpGet) // it has a bit that the leader's has not, and keeps it
+				return false
+			}
 			ent.Kern |= kReplace
 			return true
 		}
@@ -248,6 +252,8 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 		ent.Kern &^= kReplace
 		if e.role.is != Standby {
 			ent.Kern |= kRewrite
+		} else if e.log.Lives(r) == nil {
+			e.keepAside(r, &flow.Event{Kind: flow.EventNew, Flow: *f})
 		}
 		e.dirtyAgain(r)
 		return

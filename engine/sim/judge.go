@@ -20,6 +20,7 @@ type judge struct {
 
 // history is the log of one epoch as its engine made it.
 type history struct {
+	active  []time.Time // from, to, and so on
 	node    *node
 	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides
 	last    uint64
@@ -62,7 +63,6 @@ func (j *judge) started(n *node) {
 // stepped looks at n after each step.
 func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 	j.roles(n)
-	j.follow(n)
 	if beats(out) {
 		j.logs[n.epoch].snapshot()
 	}
@@ -108,6 +108,11 @@ func (j *judge) roles(n *node) {
 		return
 	}
 	n.role, n.roleAt = role, j.w.now
+	if h := j.logs[n.epoch]; role == engine.TakingOver {
+		h.active = append(h.active, j.w.now, time.Time{})
+	} else if role == engine.Standby && len(h.active) > 0 {
+		h.active[len(h.active)-1] = j.w.now
+	}
 	j.w.stats["became "+role.String()]++
 	switch role {
 	case engine.Active:
@@ -393,7 +398,7 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 // creating is I5: no incarnation whose end was seen comes back.
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
-	role := n.asked
+	role := n.eng.RoleNow()
 	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
 		return
@@ -435,7 +440,17 @@ func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
 		if h.node == n {
 			continue
 		}
-		if h.lived[mark].After(end) || h.lists(mark) && j.of(n).settled[epoch].After(end) {
+		if h.lived[mark].After(end) || h.activeAt(end) && !h.lived[mark].IsZero() || h.lists(mark) && j.of(n).settled[epoch].After(end) {
+			return true
+		}
+	}
+	return false
+}
+
+// activeAt says whether the node decided at t.
+func (h *history) activeAt(t time.Time) bool {
+	for i := 0; i < len(h.active); i += 2 {
+		if from, to := h.active[i], h.active[i+1]; !from.After(t) && (to.IsZero() || to.After(t)) {
 			return true
 		}
 	}

@@ -230,7 +230,6 @@ func (k *kernel) create(f *flow.Flow) syscall.Errno {
 	case f.Extra != nil && f.Extra.HasMaster && k.table[f.Extra.Master] == nil:
 		return syscall.ENOENT
 	}
-	k.n.w.judge.creating(k.n, f)
 	e := &kentry{f: *f, injected: true, liberal: true, expires: k.n.w.now.Add(time.Duration(f.Timeout) * time.Second)}
 	e.f.Extra = nil
 	if f.Extra != nil && f.Extra.HasMaster {

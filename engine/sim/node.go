@@ -133,6 +133,7 @@ func (n *node) step(in engine.Input) {
 	}()
 	w.steps++
 	out := n.eng.Step(w.now, in)
+	w.judge.follow(n)
 	n.carryOut(out)
 	w.judge.stepped(n, in, out)
 	n.wake()
@@ -192,6 +193,9 @@ func (n *node) carryOut(out *engine.Output) {
 			op.Flow.Extra = &x
 		}
 		n.ops = append(n.ops, issued{op, n.eng.RoleNow()})
+		if op.Kind == flow.OpCreate {
+			w.judge.creating(n, &op.Flow)
+		}
 	}
 	n.work()
 	if out.Dump != 0 {
