@@ -94,16 +94,17 @@ type status struct {
 		TakeoverWritten                     int     `json:"takeover_written"`
 	}
 	Peers []struct {
-		Name, Epoch, Role, State string
-		Behind, Lacks, Restarts  uint64
-		Flows                    int
-		Leader                   bool
-		LastHeard                float64 `json:"last_heard"`
+		Name, Epoch, Role, State, Address string
+		Behind, Lacks, Restarts           uint64
+		Flows                             int
+		Leader                            bool
+		LastHeard                         float64 `json:"last_heard"`
 	}
 	Links []struct {
 		Interface, Mode, State string
 		Up                     bool
-		PacketsReceived        uint64 `json:"packets_received"`
+		MTU                    int
+		SendErrors             uint64 `json:"send_errors"`
 	}
 }
 

@@ -17,7 +17,7 @@ func TestScale(t *testing.T) {
 	l := run(t, lab.Options{})
 	bothSynced(t, l, 10*time.Second)
 	began := time.Now()
-	create(t, l.R1, flows, rate)
+	create(t, l.R1, 0, flows, rate)
 	took := time.Since(began)
 	late := await(t, "every flow to be on the standby", 10*time.Second, func() bool {
 		s := state(t, l.R2)
@@ -50,8 +50,8 @@ func count(t *testing.T, r *lab.Router) (n int) {
 	return n
 }
 
-// create makes n flows in the router's kernel at so many a second.
-func create(t *testing.T, r *lab.Router, n, rate int) {
+// create makes the further flows from first to before last in the router's kernel at so many a second.
+func create(t *testing.T, r *lab.Router, first, last, rate int) {
 	t.Helper()
 	err := r.Do(func() error {
 		w, err := kernel.OpenWriter()
@@ -61,9 +61,9 @@ func create(t *testing.T, r *lab.Router, n, rate int) {
 		defer w.Close()
 		const batch = 128
 		ops, results := make([]flow.Op, 0, batch), make([]flow.Result, 0, batch)
-		for i, began := 0, time.Now(); i < n; {
+		for i, began := first, time.Now(); i < last; {
 			ops = ops[:0]
-			for ; i < n && len(ops) < batch; i++ {
+			for ; i < last && len(ops) < batch; i++ {
 				ops = append(ops, flow.Op{Kind: flow.OpCreate, Flow: lab.FurtherFlow(i)})
 			}
 			results = w.Do(ops, results[:0])
@@ -72,7 +72,7 @@ func create(t *testing.T, r *lab.Router, n, rate int) {
 					t.Errorf("create: %v", results[j].Errno)
 				}
 			}
-			time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
+			time.Sleep(time.Until(began.Add(time.Duration(i-first) * time.Second / time.Duration(rate))))
 		}
 		return nil
 	})
