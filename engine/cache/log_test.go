@@ -180,6 +180,8 @@ func TestLogOverManyBlocks(t *testing.T) {
 			switch n := rng.Uint32N(100); {
 			case n < 60:
 				p.put(key{rng.Uint32N(500)}, n < 10)
+			case n < 65:
+				p.end(key{rng.Uint32N(500)}, Yielded) // and comes back
 			case n < 80:
 				p.put(key{next}, true)
 				next++
@@ -210,12 +212,7 @@ func TestLogCostsKeysNotHistory(t *testing.T) {
 			l.Put(tbl.Insert(&key{1 << 20}), false)
 		}
 	}
-	bytes := 0
-	for i := range l.places.blocks {
-		b := &l.places.blocks[i]
-		bytes += 64 + 4*cap(b.refs) + 4*cap(b.offs)
-	}
-	if per := bytes / survivors; per > 32 {
+	if per := l.places.bytes() / survivors; per > 32 {
 		t.Errorf("%d bytes of places per key after %d changes", per, l.Last)
 	}
 	after, n := uint64(0), 0
@@ -224,6 +221,53 @@ func TestLogCostsKeysNotHistory(t *testing.T) {
 	}
 	if n != survivors+1 {
 		t.Errorf("%d keys in the log, want %d", n, survivors+1)
+	}
+}
+
+func (p *places) bytes() (n int) {
+	for i := range p.blocks {
+		n += 64 + 4*cap(p.blocks[i].refs) + 4*cap(p.blocks[i].offs)
+	}
+	return n
+}
+
+// TestLogCostsKeysWhenTheyEnd: blocks that were full shrink as their keys end, and are not looked at again.
+func TestLogCostsKeysWhenTheyEnd(t *testing.T) {
+	p := newLogPair()
+	const n = 200 * blockSize
+	for i := range uint32(n) {
+		p.put(key{i}, true)
+	}
+	for i := range uint32(n) {
+		if i%10 != 0 {
+			p.log.End(p.tbl.Find(&key{i}), Ended)
+		}
+	}
+	p.log.Prune(p.log.Last, 0, n, func(r Ref) { p.tbl.Release(r) })
+	if per := p.log.places.bytes() / (n / 10); per > 24 {
+		t.Errorf("%d bytes of places per key after nine of ten ended", per)
+	}
+}
+
+// TestPlacesGet finds what is there and nothing else, in dense and in thin blocks.
+func TestPlacesGet(t *testing.T) {
+	var p places
+	for seq := uint64(1); seq < 5*blockSize; seq++ {
+		p.append(seq, Ref(seq))
+	}
+	for seq := uint64(1); seq < 4*blockSize; seq++ {
+		if seq%5 != 0 {
+			p.remove(seq)
+		}
+	}
+	for seq := range uint64(5*blockSize + 3) {
+		want := Ref(seq)
+		if seq == 0 || seq >= 5*blockSize || seq < 4*blockSize && seq%5 != 0 {
+			want = 0
+		}
+		if got := p.get(seq); got != want {
+			t.Fatalf("%d is at %d, want %d", seq, got, want)
+		}
 	}
 }
 

@@ -349,6 +349,66 @@ func TestReplicaTombstonesWithAGap(t *testing.T) {
 	}
 }
 
+// TestReplicaForgetsTombstonesInRepair: what a repair passes is forgotten although something far beyond the
+// gap has to be kept.
+func TestReplicaForgetsTombstonesInRepair(t *testing.T) {
+	tbl := New[key, value](good, nil)
+	p := NewReplica(tbl, peerOwner, share)
+	const n = 10 * pageSize
+	p.Apply(&key{n + 1}, 1, n+100, Ended)
+	p.Range(n+99, n+100, nothing)
+	for i := range uint64(n) {
+		p.Apply(&key{uint32(i)}, 1, i+1, Ended)
+		p.Range(i, i+1, func(r Ref) { tbl.Release(r) })
+		if p.Tombs() > pageSize+3 {
+			t.Fatalf("%d tombstones with %d known and one beyond", p.Tombs(), p.Have)
+		}
+	}
+}
+
+// TestReplicaTombstoneAgain: a key that ended beyond a gap, came back, and ends again after the gap is closed
+// leaves nothing.
+func TestReplicaTombstoneAgain(t *testing.T) {
+	tbl := New[key, value](good, nil)
+	p := NewReplica(tbl, peerOwner, share)
+	release := func(r Ref) { tbl.Release(r) }
+	p.Apply(&key{1}, 2, 2, Ended)
+	p.Apply(&key{1}, 3, 3, 0)
+	p.Range(1, 3, release)
+	p.Range(0, 1, release)
+	if p.Have != 3 || p.Tombs() != 0 || p.Live != 1 {
+		t.Fatalf("have %d, %d tombstones, %d live", p.Have, p.Tombs(), p.Live)
+	}
+	p.Apply(&key{1}, 3, 4, Ended)
+	p.Range(3, 4, release)
+	if p.Tombs() != 0 || tbl.Len() != 0 {
+		t.Errorf("%d tombstones and %d entries are left", p.Tombs(), tbl.Len())
+	}
+}
+
+// TestReplicaIsNotComplete while anything is missing, or known beyond the end that is compared.
+func TestReplicaIsNotComplete(t *testing.T) {
+	at := func(prepare func(p *Replica[key, value])) *Replica[key, value] {
+		p := NewReplica(New[key, value](good, nil), peerOwner, share)
+		p.Range(0, 10, nothing)
+		prepare(p)
+		return p
+	}
+	for name, p := range map[string]*Replica[key, value]{
+		"an interval beyond": at(func(p *Replica[key, value]) { p.Range(12, 13, nothing) }),
+		"a record beyond":    at(func(p *Replica[key, value]) { p.Apply(&key{1}, 11, 11, Ended) }),
+		"less":               at(func(p *Replica[key, value]) { p.Restart(nothing); p.Range(0, 9, nothing) }),
+		"more":               at(func(p *Replica[key, value]) { p.Range(10, 11, nothing) }),
+	} {
+		if p.Complete(10) || p.Agrees(10, p.Live, p.Digest) {
+			t.Errorf("%s: taken for complete at 10", name)
+		}
+	}
+	if p := at(func(*Replica[key, value]) {}); !p.Complete(10) || !p.Agrees(10, 0, 0) || p.Agrees(10, 1, 0) || p.Agrees(10, 0, 1) {
+		t.Error("an empty log of ten changes is not agreed on")
+	}
+}
+
 // TestReplicaClear: as new, and the table with it; another owner's copies stay.
 func TestReplicaClear(t *testing.T) {
 	tbl := New[key, value](good, nil)

@@ -16,11 +16,12 @@ func TestHeartbeatIsRead(t *testing.T) {
 			Min: rapid.Byte().Draw(t, "min"), Max: rapid.Byte().Draw(t, "max"), Role: rapid.Byte().Draw(t, "role"),
 			Node: rapid.StringMatching(`[a-z0-9.-]{1,64}`).Draw(t, "node"), Complete: rapid.Bool().Draw(t, "complete"),
 			Hot: rapid.Bool().Draw(t, "hot"), Leaving: rapid.Bool().Draw(t, "leaving"),
-			Activation: u64("activation"), Last: u64("last"), Count: u64("count"), Digest: u64("digest"), Known: []Known{},
+			Activation: u64("activation"), Last: u64("last"), Count: u64("count"), Digest: u64("digest"), Known: []Known{}, Keys: []byte{},
 		}
 		for range rapid.IntRange(0, MaxKnown).Draw(t, "known") {
 			want.Known = append(want.Known, Known{Epoch{byte(u64("epoch")), 15: 1}, u64("have"), u64("counter")})
 		}
+		want.Keys = append(want.Keys, rapid.SliceOfN(rapid.Byte(), 0, MaxKeys).Draw(t, "keys")...)
 		b := AppendHeartbeat(nil, &want)
 		newer := append(b[:len(b):len(b)], rapid.SliceOf(rapid.Byte()).Draw(t, "of a newer version")...)
 		for _, b := range [][]byte{b, newer} {
@@ -36,11 +37,12 @@ func TestHeartbeatIsRead(t *testing.T) {
 
 func TestHeartbeatBounds(t *testing.T) {
 	var got Heartbeat
-	long, many, nameless := sampleBeat(), sampleBeat(), sampleBeat()
+	long, many, nameless, keys := sampleBeat(), sampleBeat(), sampleBeat(), sampleBeat()
+	keys.Keys = make([]byte, MaxKeys+1)
 	long.Node = string(make([]byte, MaxName+1))
 	many.Known = make([]Known, MaxKnown+1)
 	nameless.Node = ""
-	for name, h := range map[string]*Heartbeat{"name": &long, "epochs": &many, "no name": &nameless} {
+	for name, h := range map[string]*Heartbeat{"name": &long, "epochs": &many, "keys": &keys, "no name": &nameless} {
 		if err := DecodeHeartbeat(AppendHeartbeat(nil, h), &got); !errors.Is(err, ErrBody) {
 			t.Errorf("%s: %v", name, err)
 		}
