@@ -156,7 +156,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	case own.Value.Reply != f.Reply:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
-	case differs(&own.Value.Value, &f.Value):
+	case differs(&own.Value.Value, &f.Value), showsMore(f.Extra, e.extras.get(own.Value.extra)):
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, false)
 	default:
@@ -195,7 +195,7 @@ func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
 
 // ownAsFound brings what the kernel answered into the own cache.
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
-	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply | flow.HasRare}
+	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}

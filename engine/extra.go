@@ -92,6 +92,20 @@ func keepRare(x, old *flow.Extra) {
 	}
 }
 
+// showsMore says whether a dump shows something rare in x that old does not have. That labels are missing
+// says nothing: this kernel may have no rule that uses them.
+func showsMore(x, old *flow.Extra) bool {
+	if x == nil {
+		return false
+	}
+	if old == nil {
+		old = &flow.Extra{}
+	}
+	return x.Labels != [16]byte{} && x.Labels != old.Labels || x.Helper[0] != 0 && x.Helper != old.Helper ||
+		x.HasMaster && !old.HasMaster || x.HasSeqAdj && x.SeqAdj != old.SeqAdj ||
+		x.HasSynProxy && x.SynProxy != old.SynProxy || x.VTag != [2]uint32{} && x.VTag != old.VTag
+}
+
 // flowOf is the flow that copy c of entry r describes.
 func (e *Engine) flowOf(r ref, c *copyOf) flow.Flow {
 	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}

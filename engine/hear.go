@@ -221,9 +221,21 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 		e.count.external.applied(what)
 	}
 	if rec.Tomb == 0 && what != cache.Confirmed {
+		e.bornAgain(p, r, c, what)
 		e.setValue(c, &rec.Flow.Value, rec.Flow.Extra)
 	}
 	e.heard(p, r, c, what)
+}
+
+// bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an
+// incarnation before, of which an update would leave something rare behind: labels, a helper, a master, a
+// sequence adjustment that would ruin the new connection.
+func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, what cache.Applied) {
+	ent := e.tbl.Entry(r)
+	another := what == cache.Reborn || what == cache.Added && ent.Kern&kEnded != 0
+	if another && c.Value.extra != 0 && p == e.peers.leader && e.role.is == Standby && e.log.Lives(r) == nil {
+		ent.Kern |= kReborn
+	}
 }
 
 func tombBits(tomb uint8) cache.Bits {

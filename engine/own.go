@@ -76,7 +76,7 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	}
 	ent := e.tbl.Entry(r)
 	e.unfail(ent)
-	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace) | kPresent
+	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace|kNoMaster|kNoHelper|kReborn) | kPresent
 	e.tbl.Drop(r, kernelOwner)
 	e.ownFlow(r, ev, true)
 	e.overtook(r)
@@ -132,7 +132,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}
-	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace
+	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace | kNoMaster | kNoHelper | kReborn
 	own := e.log.Lives(r)
 	if e.evict.holds(own) {
 		e.tbl.Drop(r, kernelOwner) // the one held back has ended too

@@ -142,7 +142,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	e.count.internal.Created++
 	e.role.adopted++
 	ent := e.tbl.Entry(r)
-	ent.Kern &^= kEnded
+	ent.Kern &^= kEnded | kReborn
 	if from != c {
 		ent.Kern &^= kReplace // a packet met what the kernel has: that is right
 	}

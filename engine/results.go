@@ -119,6 +119,10 @@ func (e *Engine) withoutMaster(r ref) bool {
 		e.fail(r, syscall.ENOENT)
 		return false
 	}
+	if l := e.peers.leader; e.role.is == Standby && l != nil && l.rep.Have < l.base {
+		e.writer.later(e, r) // the first synchronisation brings what changed last at the end
+		return false
+	}
 	if m := e.tbl.Find(&x.Master); m != 0 && e.masterComes(m) {
 		if e.tbl.Entry(m).Kern&kLater == 0 {
 			return true // behind it in the ring
@@ -140,6 +144,13 @@ func (e *Engine) masterComes(m ref) bool {
 	return true
 }
 
+// isRelated says that what entry r should be has a master. Our kernel's entry may lack one all the same, and
+// then refuses an update that says so: it was made here by a packet, or when the master was not there.
+func (e *Engine) isRelated(r ref) bool {
+	_, c := e.target(r)
+	return c != nil && c.Value.Status&flow.Expected != 0
+}
+
 func (e *Engine) hasHelper(r ref) bool {
 	_, c := e.target(r)
 	x := (*flow.Extra)(nil)
@@ -152,7 +163,7 @@ func (e *Engine) hasHelper(r ref) bool {
 // written notes that entry r is in the kernel as it was last sent.
 func (e *Engine) written(r ref) {
 	ent := e.tbl.Entry(r)
-	ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit|kNoMaster|kNoHelper) | kPresent | kLiberal
+	ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit) | kPresent | kLiberal
 	e.writer.pause = 0
 	if e.role.is != Standby {
 		ent.Due = max(e.seconds(), 1)
@@ -179,9 +190,13 @@ func (e *Engine) updated(r ref, res *flow.Result) bool {
 		e.written(r)
 		return false
 	case syscall.ENOENT:
-		ent.Kern &^= kPresent | kLiberal
+		ent.Kern &^= kPresent | kLiberal | kNoMaster | kNoHelper
 		return true
-	case syscall.EBUSY, syscall.EOPNOTSUPP:
+	case syscall.EBUSY, syscall.EOPNOTSUPP, syscall.EPERM: // EPERM: its timeout is fixed
+		if res.Errno == syscall.EBUSY && ent.Kern&kNoMaster == 0 && e.isRelated(r) {
+			ent.Kern |= kNoMaster
+			return true
+		}
 		if e.role.is == Standby && e.log.Lives(r) == nil {
 			if e.tbl.Of(r, kernelOwner) == nil {
 				e.lookUp(r, flow.OpGet) // it has a bit that the leader's has not, and keeps it
@@ -206,7 +221,7 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 	if res.Errno == 0 {
 		e.count.kernel.Deleted++
 	}
-	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded
+	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
 	e.writer.somethingWent = true
 	e.tbl.Drop(r, kernelOwner)
 }

@@ -25,11 +25,12 @@ const (
 	kRewrite                     // active: to be written once although the kernel leads
 	kReplace                     // to be deleted before it is created
 	kFailed                      // the kernel refused it; waits for a change
-	kNoMaster                    // create it without its master
+	kNoMaster                    // create it without its master; in the kernel: it has none there
 	kNoHelper                    // create it without its helper
 	kSuspect                     // Due holds when it would expire, for the purge
 	kCommit                      // the operator asked for it
 	kEnded                       // the leader ended it, it is to go
+	kReborn                      // Standby: as kReplace, what is there is of an incarnation before
 )
 
 type writer struct {
@@ -78,7 +79,9 @@ const (
 func (e *Engine) dirty(r ref) {
 	ent := e.tbl.Entry(r)
 	e.unfail(ent)
-	ent.Kern &^= kNoMaster | kNoHelper
+	if ent.Kern&kPresent == 0 {
+		ent.Kern &^= kNoMaster | kNoHelper
+	}
 	e.dirtyAgain(r)
 }
 
@@ -236,7 +239,7 @@ func (e *Engine) operation(r ref) bool {
 		e.writer.later(e, r)
 	case want == goalThere && !present:
 		e.send1(r, flow.OpCreate, c)
-	case want == goalThere && (ent.Kern&kReplace != 0 || ent.Shape != shape(&c.Value.Reply)):
+	case want == goalThere && (ent.Kern&kReplace != 0 || e.role.is == Standby && ent.Kern&kReborn != 0 || ent.Shape != shape(&c.Value.Reply)):
 		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)
@@ -282,6 +285,9 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	f.Timeout = max(f.Timeout, leastTimeout)
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
+		if e.tbl.Entry(r).Kern&kNoMaster != 0 {
+			f.Status &^= flow.Expected
+		}
 	} else {
 		e.tbl.Entry(r).Shape = shape(&f.Reply)
 	}
@@ -311,6 +317,9 @@ func (e *Engine) sendDelete(r ref) {
 func (e *Engine) issue(r ref, kind flow.OpKind, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	ent.Kern = ent.Kern&^(kAgain|kGone) | kFlight
+	if kind == flow.OpCreate {
+		ent.Kern &^= kReborn // what comes up while this is under way is about the next one
+	}
 	e.writer.outstanding++
 	e.writer.issued++
 	e.out.Ops = append(e.out.Ops, flow.Op{Kind: kind, Tag: uint64(r), Flow: *f})

@@ -33,8 +33,8 @@ const (
 	HasReply
 	// HasRare says that the message shows all that is rare: labels, sequence adjustment and SYN proxy that are
 	// not there are none. The kernel leaves them out of an event that is not about them, and leaves out
-	// labels that were cleared as well; only an event that a netlink request caused, and the answer to a
-	// dump or a get, have them all (ctnetlink_change_conntrack marks every one of them as changed).
+	// labels that were cleared as well; only an event that a netlink request caused has them all, since
+	// ctnetlink marks every one of them as changed (ctnetlink_new_conntrack).
 	HasRare
 )
 
@@ -54,7 +54,7 @@ const (
 // A create carries everything that Flow has: NAT by CTA_NAT_SRC and CTA_NAT_DST over the plain inverse
 // reply tuple (a translated reply tuple would be accepted and then not translated), status masked to
 // SettableStatus|Confirmed, TCP flags masked to TCPFlagsKept with TCPFlagBeLiberal set in both
-// directions, timeout. An update carries timeout, mark (also 0), settable status, protocol state and
+// directions, timeout. An update carries timeout, mark (also 0), settable status and Expected as it is, protocol state and
 // flags; never NAT, master or helper, which the kernel refuses to change.
 type Op struct {
 	Kind OpKind

@@ -97,11 +97,8 @@ func appendCreate(b []byte, f *flow.Flow) []byte {
 // appendUpdate leaves out what the kernel refuses to change: NAT, master, helper.
 func appendUpdate(b []byte, f *flow.Flow) []byte {
 	b = appendOrig(b, f)
-	status := f.Status&flow.SettableStatus | flow.Confirmed
-	if f.Extra != nil && f.Extra.HasMaster {
-		status |= flow.Expected // set by the kernel with the master; to leave it out is EBUSY
-	}
-	b = put32(b, ctaStatus, status)
+	// The kernel sets Expected with the master; to say otherwise is EBUSY.
+	b = put32(b, ctaStatus, f.Status&(flow.SettableStatus|flow.Expected)|flow.Confirmed)
 	if f.Status&flow.FixedTime == 0 { // else EPERM
 		b = put32(b, ctaTimeout, max(f.Timeout, 1))
 	}
