@@ -12,7 +12,6 @@ type kind struct {
 	name    string
 	flow    flow.Flow
 	changes [steps]func(*flow.Flow) // nil: nothing of its own changes
-	child   bool                    // made after its master
 	status  uint32                  // what it has been given so far
 }
 
@@ -157,7 +156,7 @@ func (ks *kinds) tcp(fam *family) {
 		next := uint8(state%(len(tcpStates)-1)) + 1
 		k.changes[0] = func(f *flow.Flow) { f.State, f.WScale, f.TCPFlags = next, [2]uint8{3, 4}, [2]uint8{1, 1} }
 		k.changes[1] = func(f *flow.Flow) { f.State, f.WScale, f.TCPFlags = uint8(state), [2]uint8{5, 14}, [2]uint8{3, 3} }
-		k.changes[2] = func(f *flow.Flow) { f.WScale, f.TCPFlags = [2]uint8{}, [2]uint8{} }
+		k.changes[2] = func(f *flow.Flow) { f.WScale = [2]uint8{} }
 	}
 	bare := make()
 	bare.WScale, bare.TCPFlags = [2]uint8{}, [2]uint8{}
@@ -321,8 +320,8 @@ func (ks *kinds) rare(fam *family) {
 func (ks *kinds) children(fam *family, master flow.Flow) {
 	child := func(name string, f flow.Flow) {
 		f.Extra.HasMaster, f.Extra.Master = true, master.Key
+		f.Status |= flow.Expected
 		ks.add(name, f)
-		ks.list[len(ks.list)-1].child = true
 	}
 	passive := ks.base(fam.l3, flow.TCP, 2102, 50000)
 	passive.Src, passive.Dst = master.Src, master.Dst

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,14 +62,25 @@ func newPair(t testing.TB, standby, rulesA, rulesB string) *pair {
 	for i, n := range []*node{p.a, p.b} {
 		run(t, "ip", "-n", n.space, "addr", "add", fmt.Sprintf("192.168.77.%d/24", i+1), "dev", "sync0")
 		run(t, "ip", "-n", n.space, "link", "set", "sync0", "up")
-		n.startDaemon()
 	}
 	return p
 }
 
+// start starts both daemons; a leads.
+func (p *pair) start() *pair {
+	p.a.t.Helper()
+	p.a.startDaemon()
+	p.b.startDaemon()
+	p.lead(p.a)
+	return p
+}
+
+// made counts the nodes, for their names.
+var made atomic.Int32
+
 func newNode(t testing.TB, name, standby, rules string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, space: fmt.Sprintf("ctfid-%d-%s-%s", os.Getpid(), standby, name)}
+	n := &node{t: t, name: name, space: fmt.Sprintf("ctfid-%d-%d-%s", os.Getpid(), made.Add(1), name)}
 	folder := t.TempDir()
 	n.control, n.config = filepath.Join(folder, "control"), filepath.Join(folder, "ctsync.conf")
 	n.journal = filepath.Join(folder, "journal")
@@ -96,6 +108,24 @@ func newNode(t testing.TB, name, standby, rules string) *node {
 	})
 	t.Cleanup(n.writer.Close)
 	return n
+}
+
+// configure adds a line to the configuration of a daemon that is not started yet.
+func (n *node) configure(line string) {
+	n.t.Helper()
+	text, err := os.ReadFile(n.config)
+	if err == nil {
+		err = os.WriteFile(n.config, append(text, line+"\n"...), 0o600)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// synced waits until n, as standby, is proven in sync.
+func (n *node) synced() {
+	n.t.Helper()
+	n.ctsync("wait-synced")
 }
 
 // program is the daemon under test.
@@ -166,7 +196,7 @@ func (p *pair) lead(n *node) {
 		exit, ok := err.(*exec.ExitError)
 		return ok && exit.ExitCode() == 8
 	})
-	other.ctsync("wait-synced")
+	other.synced()
 }
 
 // do runs f on a thread that is in the namespace. Sockets and processes that f makes stay there.
