@@ -36,6 +36,9 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	case res.Tag&whether != 0:
 		e.whetherThere(r, res, gone)
 	case res.Errno == flow.Unanswered:
+		if res.Kind == flow.OpDelete {
+			ent.Kern &^= kPresent | kLiberal // or not: a create tells
+		}
 		again = e.unanswered(r) || again
 	case res.Tag&obstacle != 0:
 		again = true
@@ -298,6 +301,10 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 		e.fail(r, syscall.EEXIST)
 		return
 	}
+	if o != 0 && e.role.is == Standby {
+		e.makeWay(o, r)
+		return
+	}
 	if o != 0 {
 		e.endOwn(o, cache.Ended)
 		e.tbl.Entry(o).Kern &^= kPresent | kLiberal
@@ -308,6 +315,20 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	e.writer.outstanding++
 	e.writer.issued++
 	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
+}
+
+// makeWay has entry o deleted and then r looked at again.
+func (e *Engine) makeWay(o, r ref) {
+	e.endOwn(o, cache.Ended)
+	ent := e.tbl.Entry(o)
+	ent.Kern |= kEnded | kPresent
+	busy := ent.Kern&(kFlight|kLater) != 0
+	e.dirty(o)
+	if busy {
+		e.writer.later(e, r)
+		return
+	}
+	e.dirtyAgain(r)
 }
 
 // metHere says that a packet made entry r here since we are a Standby: the address may be here before the
@@ -322,7 +343,7 @@ func (e *Engine) giveUp(r ref, errno syscall.Errno) {
 	e.role.refused++
 	e.writer.newFailures++
 	e.writer.lastFailure = errno
-	e.endOwn(r, cache.Ended)
+	e.endOwn(r, cache.Yielded)
 	e.release(r)
 }
 
@@ -361,7 +382,7 @@ func (e *Engine) retryRefused() {
 		case h.at.After(e.now):
 			kept = append(kept, h)
 		default:
-			e.endOwn(h.r, cache.Ended)
+			e.endOwn(h.r, cache.Yielded)
 			e.release(h.r)
 		}
 	}

@@ -243,7 +243,7 @@ func (e *Engine) operation(r ref) bool {
 		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)
-	case want == goalAbsent && present:
+	case want == goalAbsent:
 		e.sendDelete(r)
 	default:
 		return false

@@ -491,7 +491,7 @@ func (j *judge) deleting(n *node, e *kentry) {
 			return // from before the other node led, which translated it in another way
 		}
 		if e.f.Status&flow.SeenReply != 0 {
-			w.fail("I4", "%s is %v and deletes %v mark %d, which has seen a reply", n, role, e.f.Key, e.f.Mark)
+			w.fail("I4", "%s is %v and deletes %s, which has seen a reply; own cache: %s", n, role, show(&e.f), j.ownOf(n, e.f.Key))
 		}
 		return
 	}
@@ -712,4 +712,11 @@ func (j *judge) mismatch(n *node, name string) (where string) {
 		}
 	})
 	return where
+}
+
+func (j *judge) ownOf(n *node, k flow.Key) string {
+	if l, ok := j.logs[n.epoch].now[k]; ok {
+		return show(&l.Flow)
+	}
+	return "nothing"
 }
