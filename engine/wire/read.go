@@ -106,7 +106,6 @@ func (d *DataReader) value(rec *Record, flags, short byte) {
 	v.Reply = k.Inverse()
 	icmp := k.L4 == flow.ICMP || k.L4 == flow.ICMPv6
 	if flags&recSNAT != 0 {
-		v.Reply.Dst = flow.Addr{}
 		r.addr(k.L3, &v.Reply.Dst, &d.seen.snat, short&recSameSNAT != 0)
 		l4 := k.SrcL4
 		if short&recSamePort == 0 {
@@ -119,7 +118,6 @@ func (d *DataReader) value(rec *Record, flags, short byte) {
 		}
 	}
 	if flags&recDNAT != 0 {
-		v.Reply.Src = flow.Addr{}
 		r.addr(k.L3, &v.Reply.Src, new(flow.Addr), false)
 		if l4 := r.uint16(); !icmp {
 			v.Reply.SrcL4 = l4

@@ -213,7 +213,11 @@ func TestDataCutShort(t *testing.T) {
 func TestDataRefusesNonsense(t *testing.T) {
 	k := flow.Key{L3: flow.IPv4, L4: flow.ESP}
 	v := flow.Value{Reply: k.Inverse()}
+	tagged := AppendRecord(AppendDataPrefix(nil, 0, 9), 0, 1, 1, 0, &k, &v, &flow.Extra{VTag: [2]uint32{1, 2}})
 	for name, b := range map[string][]byte{
+		"an attribute too short":    append(bytes.Clone(tagged[:len(tagged)-11]), 9, attrVTag, 7, 0, 0, 0, 1, 0, 0, 0),
+		"a helper's name too long":  append(append(bytes.Clone(tagged[:len(tagged)-11]), 18, attrHelper, 16), "abcdefghijklmnop"...),
+		"an attribute beyond":       append(bytes.Clone(tagged[:len(tagged)-11]), 3, attrLabels, 16, 0),
 		"a range that wraps":        {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
 		"seq beyond the range":      AppendRecord(AppendDataPrefix(nil, 1, 2), 1, 3, 3, 0, &k, &v, nil),
 		"seq that stands still":     AppendRecord(AppendDataPrefix(nil, 1, 2), 2, 2, 2, 0, &k, &v, nil),
