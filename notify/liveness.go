@@ -107,11 +107,15 @@ func (l *Liveness) check(pid int) error {
 	}
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if errors.Is(err, os.ErrPermission) {
-		// Only root, or who may trace the process, may know the file. Its name is everybody's to read, and what it
-		// is compared with comes from a file of root's.
+		// Only root, or who may trace the process, may know the file. Its name is everybody's to read.
 		var comm []byte
 		comm, err = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		exe = string(bytes.TrimSpace(comm))
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		// It lives, or there would be no pidfd, and is hidden from this service (hidepid, ProtectProc=). That it is
+		// keepalived is what the file says, which is root's and does not survive a boot.
+		return nil
 	}
 	if err != nil {
 		return err
