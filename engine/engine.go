@@ -234,14 +234,21 @@ func (e *Engine) woke(d time.Duration) {
 	e.startDump()
 }
 
-// addresses of this node as they are now; what left is remembered for evictions, and all are ignored.
+// addresses of this node as they are now; what left is remembered for evictions, and all are ignored. Flows that
+// came before their address was known go.
 func (e *Engine) addresses(addrs []netip.Addr) {
 	own := make(map[flow.Addr]bool, len(addrs))
+	came := false
 	for _, a := range addrs {
-		own[flow.AddrFrom(a)] = true
+		addr := flow.AddrFrom(a)
+		own[addr] = true
+		came = came || !e.filter.Own[addr]
 	}
 	e.evict.addressesNow(own, e.filter.Own, e.now)
 	e.filter.Own = own
+	if came {
+		e.addJob(e.dropUnaccepted())
+	}
 }
 
 // refilter replaces the filter; own addresses stay. What it newly refuses or accepts a dump finds out.
