@@ -258,7 +258,7 @@ func TestUpdate(t *testing.T) {
 		{"state", base, with(base, func(f *flow.Flow) { f.State = flow.TCPFinWait })},
 		{"reply seen", with(base, func(f *flow.Flow) { f.Status = flow.Confirmed }), base},
 		{"nat stays", nat, with(nat, mark(9))},
-		{"child", child, withExtra(with(child, mark(9)), func(x *flow.Extra) { *x = *child.Extra })},
+		{"child", child, withExtra(with(child, func(f *flow.Flow) { f.Mark, f.Status = 9, f.Status|flow.Expected }), func(x *flow.Extra) { *x = *child.Extra })},
 		{"seqadj later", nat, withExtra(nat, func(x *flow.Extra) { x.HasSeqAdj, x.SeqAdj = true, [2]flow.SeqAdj{0: {Pos: 1, After: 5}} })},
 		{"synproxy later", base, withExtra(base, func(x *flow.Extra) { x.HasSynProxy, x.SynProxy = true, flow.SynProxy{ISN: 5} })},
 		{"fixed timeout", base, with(base, func(f *flow.Flow) { f.Status |= flow.FixedTime })},
