@@ -239,7 +239,7 @@ func (e *Engine) operation(r ref) bool {
 		e.writer.later(e, r)
 	case want == goalThere && !present:
 		e.send1(r, flow.OpCreate, c)
-	case want == goalThere && (ent.Kern&kReplace != 0 || e.role.is == Standby && ent.Kern&kReborn != 0 || ent.Shape != shape(&c.Value.Reply)):
+	case want == goalThere && (e.role.is == Standby && ent.Kern&(kReplace|kReborn) != 0 || ent.Shape != shape(&c.Value.Reply)):
 		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)

@@ -440,21 +440,17 @@ func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
 		if h.node == n {
 			continue
 		}
-		if h.lived[mark].After(end) || h.activeAt(end) && !h.lived[mark].IsZero() || h.lists(mark) && j.of(n).settled[epoch].After(end) {
+		if h.lived[mark].After(end) || h.lists(mark) && (h.activeSince(end) || j.of(n).settled[epoch].After(end)) {
 			return true
 		}
 	}
 	return false
 }
 
-// activeAt says whether the node decided at t.
-func (h *history) activeAt(t time.Time) bool {
-	for i := 0; i < len(h.active); i += 2 {
-		if from, to := h.active[i], h.active[i+1]; !from.After(t) && (to.IsZero() || to.After(t)) {
-			return true
-		}
-	}
-	return false
+// activeSince says whether the node decided at t or later.
+func (h *history) activeSince(t time.Time) bool {
+	n := len(h.active)
+	return n > 0 && (h.active[n-1].IsZero() || h.active[n-1].After(t))
 }
 
 func (h *history) lists(mark uint32) bool {
@@ -487,7 +483,7 @@ func (j *judge) deleting(n *node, e *kentry) {
 	w := j.w
 	role := n.asked
 	if role != engine.Standby {
-		if own, ok := j.logs[n.epoch].now[e.f.Key]; ok && own.Flow.Reply != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
+		if n.askedOwn != (flow.Tuple{}) && n.askedOwn != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
 			return // from before the other node led, which translated it in another way
 		}
 		if e.f.Status&flow.SeenReply != 0 {

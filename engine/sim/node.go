@@ -40,6 +40,7 @@ type node struct {
 
 	ops      []issued
 	working  bool
+	askedOwn flow.Tuple
 	asked    engine.Role // when the operation that is being done was decided
 	dump     uint64
 	cursor   uint64
@@ -52,6 +53,7 @@ type node struct {
 type issued struct {
 	op   flow.Op
 	role engine.Role
+	own  flow.Tuple // reply tuple of the own cache's flow then
 }
 
 func (n *node) String() string { return n.name }
@@ -192,7 +194,7 @@ func (n *node) carryOut(out *engine.Output) {
 			x := *op.Flow.Extra
 			op.Flow.Extra = &x
 		}
-		n.ops = append(n.ops, issued{op, n.eng.RoleNow()})
+		n.ops = append(n.ops, issued{op, n.eng.RoleNow(), w.judge.logs[n.epoch].now[op.Flow.Key].Flow.Reply})
 		if op.Kind == flow.OpCreate {
 			w.judge.creating(n, &op.Flow)
 		}
@@ -290,7 +292,7 @@ func (n *node) work() {
 
 func (n *node) perform(i *issued) flow.Result {
 	w, op := n.w, &i.op
-	n.asked = i.role
+	n.asked, n.askedOwn = i.role, i.own
 	if op.Kind == flow.OpCreate && w.fault.enomem > 0 && w.rng.Float64() < w.fault.enomem {
 		w.count("ENOMEM")
 		return flow.Result{Tag: op.Tag, Kind: op.Kind, Errno: syscall.ENOMEM}
