@@ -1,0 +1,38 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"ctsync/internal/config"
+	"ctsync/internal/control"
+	"ctsync/notify"
+	"ctsync/vrrp"
+)
+
+// AskKeepalived has keepalived tell the group's state and hands it to the daemon, as a notify script would. It is
+// for root, right after the start of a daemon that is not: keepalived's process takes signals from no other, and
+// the FIFO has nothing to read until the next change. socket is the daemon's if not the configured one. The
+// exit code is that of the daemon's answer; where keepalived does not run there is nothing to tell, which is no error.
+func AskKeepalived(ctx context.Context, configPath, socket string, stdout, stderr io.Writer) (exit int, err error) {
+	cfg, err := load(configPath)
+	if err != nil {
+		return exitFailed, err
+	}
+	if cfg.Failover.Mechanism != config.VRRP {
+		return exitOK, nil
+	}
+	n, err := notify.Ask(ctx, cfg.KeepalivedPID, cfg.Failover.Group)
+	if err != nil {
+		fmt.Fprintln(stdout, err)
+		return exitOK, nil
+	}
+	if n.State == vrrp.Unknown {
+		return exitOK, nil
+	}
+	if socket == "" {
+		socket = cfg.Control
+	}
+	return control.Call(ctx, socket, control.Request{Verb: []string{"notify", "GROUP", n.Name, n.State.String()}}, stdout, stderr)
+}
