@@ -8,8 +8,9 @@ import (
 	"ctsync/internal/daemon"
 )
 
+// askKeepalived is ctsync.service's, and no word for an operator.
 func (p *program) askKeepalived() *cobra.Command {
-	return leaf("ask-keepalived", "have keepalived tell its state to the daemon, as ctsync.service does once after its start", none,
+	c := leaf("ask-keepalived", "have keepalived tell its state to the daemon, as ctsync.service does once after its start", none,
 		func(ctx context.Context, _ []string) error {
 			exit, err := daemon.AskKeepalived(ctx, p.config, p.control, p.stdout, p.stderr)
 			if err != nil {
@@ -20,4 +21,6 @@ func (p *program) askKeepalived() *cobra.Command {
 			}
 			return nil
 		})
+	c.Hidden = true
+	return c
 }

@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"ctsync/internal/config"
 	"ctsync/internal/control"
@@ -23,16 +26,27 @@ func AskKeepalived(ctx context.Context, configPath, socket string, stdout, stder
 	if cfg.Failover.Mechanism != config.VRRP {
 		return exitOK, nil
 	}
-	n, err := notify.Ask(ctx, cfg.KeepalivedPID, cfg.Failover.Group)
+	n, err := askPatiently(ctx, &cfg)
 	if err != nil {
 		fmt.Fprintln(stdout, err)
-		return exitOK, nil
-	}
-	if n.State == vrrp.Unknown {
 		return exitOK, nil
 	}
 	if socket == "" {
 		socket = cfg.Control
 	}
 	return control.Call(ctx, socket, control.Request{Verb: []string{"notify", "GROUP", n.Name, n.State.String()}}, stdout, stderr)
+}
+
+// askFor is how long a keepalived is asked that has just been started, and must not be disturbed yet.
+const askFor = 4 * time.Second
+
+func askPatiently(ctx context.Context, cfg *config.Config) (vrrp.Notice, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	for {
+		n, err := notify.Ask(ctx, cfg.KeepalivedPID, cfg.Failover.Group)
+		if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrProcessDone) || !sleep(ctx, askAfter) {
+			return n, err
+		}
+	}
 }
