@@ -142,6 +142,7 @@ type peerSet struct {
 	settled bool // the leader was proven as active since it became our leader
 	two     bool // two nodes are active, and were for long enough to say so
 	twoFrom time.Time
+	pruned  time.Time // the own log, last
 }
 
 func (s *peerSet) init() { s.byEpoch = map[wire.Epoch]*peer{} }
@@ -268,11 +269,14 @@ func (e *Engine) peerTimers() {
 		e.askFor(p)
 	})
 	e.twoActive(active)
+	if !e.now.Before(e.peers.pruned.Add(beatEvery)) {
+		e.peers.pruned = e.now
+		e.pruneLog()
+	}
 	if e.now.Before(e.peersNext()) {
 		return
 	}
 	e.count.peersLooked = e.now
-	e.pruneLog()
 	e.forgetPeers()
 	e.retryRefused()
 }

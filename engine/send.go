@@ -22,6 +22,7 @@ type sender struct {
 	bufs   [][]byte
 	used   int
 	body   []byte
+	data   wire.DataWriter
 	hb     wire.Heartbeat
 	heard  wire.Heartbeat // decoding
 	record wire.Record    // decoding
@@ -46,7 +47,7 @@ const (
 
 // giving is what a peer asked for: a cursor by sequence number, and how many datagrams it will take.
 type giving struct {
-	next, to, credit uint64
+	next, to, base, credit uint64
 }
 
 // asking is the range that we asked a peer for, one at a time.
@@ -169,6 +170,10 @@ func (e *Engine) repair() {
 			continue
 		}
 		g := &p.give
+		if g.credit > 0 && e.forgotten(g) { // since the question
+			e.restartAsked(p)
+			g.credit = 0
+		}
 		for n := 0; n < repairBudget && g.credit > 0; n++ {
 			g.next = e.sendRange(g.next, g.to, p)
 			e.count.messages.Repairs++
@@ -186,13 +191,14 @@ func (e *Engine) sendRange(from, to uint64, dest *peer) uint64 {
 	room := e.cfg.PayloadLimit - wire.Overhead - 20
 	recs := s.body[:0]
 	before, last := from, to
+	s.data.Begin(from)
 	for {
 		c := e.log.Next(before)
 		if c == nil || c.Seq > to {
 			break
 		}
 		n := len(recs)
-		recs = wire.AppendRecord(recs, before, c.Seq, c.Born, tombOf(c.Bits), &e.tbl.Entry(c.Entry()).Key, &c.Value.Value, e.extras.get(c.Value.extra))
+		recs = s.data.Append(recs, c.Seq, c.Born, tombOf(c.Bits), &e.tbl.Entry(c.Entry()).Key, &c.Value.Value, e.extras.get(c.Value.extra))
 		if len(recs) > room {
 			recs, last = recs[:n], before
 			break
@@ -256,16 +262,21 @@ func (e *Engine) hearWant(p *peer, body []byte) error {
 		return err
 	}
 	e.count.messages.Wants++
-	if max(a.From, a.Base) < e.log.Horizon && (a.From > 0 || a.Base > 0) {
-		e.send.body = wire.AppendRestart(e.send.body[:0], e.log.Last)
-		e.post(wire.Restart, p, e.send.body)
-		return nil
+	p.give = giving{next: a.From, to: min(a.To, e.log.Last), base: a.Base, credit: min(a.Credit, creditFull)}
+	if e.forgotten(&p.give) {
+		e.restartAsked(p)
+		p.give.credit = 0
 	}
-	p.give = giving{next: a.From, to: min(a.To, e.log.Last), credit: min(a.Credit, creditFull)}
 	if p.give.next >= p.give.to {
 		p.give.credit = 0
 	}
 	return nil
+}
+
+// forgotten says that ends which concern the asker are not known any more: what is left of its range would
+// silently lack them.
+func (e *Engine) forgotten(g *giving) bool {
+	return max(g.next, g.base) < e.log.Horizon && (g.next > 0 || g.base > 0)
 }
 
 // answered counts a DATA that came because we asked.
