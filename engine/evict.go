@@ -150,14 +150,17 @@ func (e *Engine) decideWaiting(h held) {
 		return
 	}
 	ent := e.tbl.Entry(h.r)
-	if ent.Kern&kFlight != 0 && ent.Kern&kPresent == 0 {
+	if ent.Kern&(kFlight|kDirty|kLater) != 0 && ent.Kern&kPresent == 0 {
 		h.at = e.now.Add(tombstoneWait)
 		e.evict.waiting = append(e.evict.waiting, h)
 		return // the kernel is being asked
 	}
 	c.Bits &^= cache.Waiting
 	if ent.Kern&kPresent != 0 {
-		return // it is there again
+		if e.tbl.Of(h.r, kernelOwner) != nil {
+			e.endHeld(h.r) // another one is there
+		}
+		return
 	}
 	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || !e.addressLeft(c.Value.Reply.Dst, h.since) {
 		e.endHeld(h.r)
@@ -201,6 +204,7 @@ func (e *Engine) endHeld(r ref) {
 	if e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value) {
 		e.tbl.Entry(r).Kern |= kPresent
 		e.ownFlow(r, &ev, true)
+		e.overtook(r)
 	}
 	e.release(r)
 }

@@ -191,6 +191,26 @@ func (j *judge) follow(n *node) {
 			j.endPublished(n, &l)
 		}
 	})
+	if last, live := n.eng.Live(); last != h.last || live != len(h.now) {
+		h.reread(n) // an end was told and, since nobody needs it, forgotten within one step
+	}
+}
+
+func (h *history) reread(n *node) {
+	h.last, _ = n.eng.Live()
+	clear(h.now)
+	for _, l := range n.eng.Inspect().Own {
+		if l.Bits&cache.Tomb == 0 {
+			h.now[l.Flow.Key] = l
+		}
+	}
+	for k, r := range h.recs {
+		if _, ok := h.now[k]; !ok && r[len(r)-1].Bits&cache.Tomb == 0 {
+			end := r[len(r)-1]
+			end.Seq, end.Bits = h.last, cache.Yielded
+			h.recs[k] = append(r, end)
+		}
+	}
 }
 
 // endPublished is I7's core: a deciding node says that a flow has ended only if its kernel has it no more.
@@ -406,6 +426,10 @@ func (j *judge) creating(n *node, f *flow.Flow) {
 	for epoch, have := range s.ledTo {
 		h := j.logs[epoch]
 		seq, ok := h.ended[f.Mark]
+		if ok && seq <= have && j.lateRecord(epoch, f.Mark) {
+			j.w.stats["adopted by a record that came after the end"]++
+			continue
+		}
 		if ok && seq <= have && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
 			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d", n, role, f.Key, f.Mark, h.node, seq)
 			return
@@ -451,6 +475,17 @@ func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
 func (h *history) activeSince(t time.Time) bool {
 	n := len(h.active)
 	return n > 0 && (h.active[n-1].IsZero() || h.active[n-1].After(t))
+}
+
+// lateRecord says that the log of another node that was active lists the incarnation still: its record may
+// have come only after the end that the teller told.
+func (j *judge) lateRecord(teller wire.Epoch, mark uint32) bool {
+	for epoch, h := range j.logs {
+		if epoch != teller && len(h.active) > 0 && h.lists(mark) {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *history) lists(mark uint32) bool {
