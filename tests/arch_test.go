@@ -52,7 +52,6 @@ var rules = []rule{
 	{"cmd/ctsync", false, []string{
 		"engine", "engine/flow", "internal/daemon", "internal/control", "internal/show", "internal/config", "internal/journal", "internal/kernel",
 	}, "flags and wiring; the kernel for what is asked without a daemon (its table, a check of the host)"},
-	{"internal/keep", false, nil, "imports for their entries in go.mod"},
 	{"packaging/man", false, []string{"cmd/ctsync", "internal/config", "internal/journal"}, "pages made from what the program says of itself"},
 }
 
