@@ -1,0 +1,171 @@
+//go:build deb
+
+package deb
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// machine is a booted Debian. It has no network but what the test gives it.
+type machine struct {
+	t      *testing.T
+	name   string
+	run    string // its folder
+	leader int    // its process 1, as seen from here
+	nspawn *exec.Cmd
+	log    bytes.Buffer
+}
+
+// start mounts a control group hierarchy of version 2 whatever the host has, lays an overlay over the root file
+// system, and becomes nspawn.
+const start = `
+	umount -R -l /sys/fs/cgroup 2>/dev/null || true
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	mkdir -p /sys/fs/cgroup/$NAME
+	echo $$ >/sys/fs/cgroup/$NAME/cgroup.procs
+	mkdir -p /run/systemd/nspawn
+	mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
+	mount -t overlay overlay -o lowerdir=$ROOT,upperdir=$RUN/upper,workdir=$RUN/work $RUN/merged
+	exec systemd-nspawn --quiet --register=no --keep-unit --machine=$NAME --hostname=$HOST \
+		--directory=$RUN/merged --boot --private-network "$@"`
+
+// boot boots a machine, which is gone when the test ends. nspawn are further options, for networks.
+func boot(t *testing.T, host string, nspawn ...string) *machine {
+	t.Helper()
+	m := &machine{t: t, name: fmt.Sprintf("ctsync-%d-%s", os.Getpid(), host), run: filepath.Join(scratch, host)}
+	for _, dir := range []string{"upper", "work", "merged"} {
+		if err := os.MkdirAll(filepath.Join(m.run, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := append([]string{"--mount", "--propagation", "private", "bash", "-euc", start, "bash"}, nspawn...)
+	m.nspawn = exec.Command("unshare", args...)
+	m.nspawn.Env = append(os.Environ(), "NAME="+m.name, "HOST="+host, "RUN="+m.run, "ROOT="+filepath.Join(scratch, "root"),
+		"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_LOG_LEVEL=warning")
+	m.nspawn.Stdout, m.nspawn.Stderr = &m.log, &m.log
+	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := m.nspawn.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.halt)
+	m.await("process 1", 20*time.Second, m.findLeader)
+	m.await("the boot", 30*time.Second, func() bool {
+		out, _ := m.try("systemctl is-system-running")
+		return strings.TrimSpace(out) == "running" || strings.TrimSpace(out) == "degraded"
+	})
+	return m
+}
+
+// findLeader looks for the child of nspawn that is systemd.
+func (m *machine) findLeader() bool {
+	pid := m.nspawn.Process.Pid
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range strings.Fields(string(children)) {
+		if comm, _ := os.ReadFile("/proc/" + child + "/comm"); string(comm) == "systemd\n" {
+			_, err := fmt.Sscan(child, &m.leader)
+			return err == nil
+		}
+	}
+	return false
+}
+
+// halt ends the machine: politely, and after ten seconds not.
+func (m *machine) halt() {
+	if m.t.Failed() && m.leader != 0 {
+		out, _ := m.try("journalctl -b --no-pager -u ctsync -u keepalived -n 60; systemctl status ctsync keepalived --no-pager -n 0; ctsync status")
+		m.t.Logf("the journal of %s:\n%s", m.name, out)
+	}
+	done := make(chan struct{})
+	go func() { _ = m.nspawn.Wait(); close(done) }()
+	_ = m.nspawn.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		_ = m.nspawn.Process.Kill()
+		<-done
+	}
+	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		_ = exec.Command("find", filepath.Join(hierarchy, m.name), "-depth", "-type", "d", "-delete").Run()
+	}
+}
+
+// try runs a shell command in the machine, as root.
+func (m *machine) try(script string) (string, error) {
+	cmd := exec.Command("nsenter", "-t", fmt.Sprint(m.leader), "--all", "--", "env", "-i", "HOME=/root", "TERM=dumb",
+		"LC_ALL=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive",
+		"SYSTEMD_PAGER=", "sh", "-c", script)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// must runs a command that has to succeed, and gives its output without the space around it.
+func (m *machine) must(script string) string {
+	m.t.Helper()
+	out, err := m.try(script)
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// says checks a command's output.
+func (m *machine) says(script, want string) {
+	m.t.Helper()
+	out, _ := m.try(script)
+	if got := strings.TrimSpace(out); got != want {
+		m.t.Errorf("%s\n got: %s\nwant: %s", script, got, want)
+	}
+}
+
+// fails runs a command that must not succeed.
+func (m *machine) fails(script string) string {
+	m.t.Helper()
+	out, err := m.try(script)
+	if err == nil {
+		m.t.Errorf("%s succeeded:\n%s", script, out)
+	}
+	return out
+}
+
+// soon waits until a command succeeds.
+func (m *machine) soon(script string, within time.Duration) {
+	m.t.Helper()
+	m.await(script, within, func() bool { _, err := m.try(script); return err == nil })
+}
+
+func (m *machine) await(what string, within time.Duration, done func() bool) {
+	m.t.Helper()
+	for end := time.Now().Add(within); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			m.t.Fatalf("%s: not within %v: %s", what, within, m.log.String())
+		}
+	}
+}
+
+// write writes a file of the machine's.
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root%s", m.leader, path), []byte(text), 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// put copies a file into the machine's /root, and gives its path there.
+func (m *machine) put(file string) string {
+	m.t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	path := "/root/" + filepath.Base(file)
+	m.write(path, string(b))
+	return path
+}

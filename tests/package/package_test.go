@@ -1,0 +1,232 @@
+//go:build deb
+
+package deb
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// configuration is the smallest one. The interfaces are veths to nowhere.
+const configuration = `failover-mechanism vrrp sync-group VG
+interface eth2
+`
+
+// keepalived is a node that becomes MASTER within half a second, alone as it is.
+const keepalived = `global_defs {
+	router_id fw-a
+	vrrp_version 3
+	script_user root
+	enable_script_security
+	vrrp_notify_fifo /run/ctsync/notify.fifo ctsync ctsync
+}
+vrrp_sync_group VG {
+	group {
+		VI
+	}
+}
+vrrp_instance VI {
+	state BACKUP
+	interface eth0
+	virtual_router_id 51
+	priority 150
+	advert_int 0.1
+	virtual_ipaddress {
+		192.0.2.1/25
+	}
+}
+`
+
+const interfaces = `for i in eth0 eth1 eth2; do ip link add $i type veth peer name ${i}p && ip link set $i up && ip link set ${i}p up; done
+	ip address add 192.0.2.2/25 dev eth0; ip address add 10.0.0.2/24 dev eth1; ip address add 192.0.2.129/30 dev eth2
+	nft 'add table inet t; add chain inet t f { type filter hook forward priority 0; }; add rule inet t f ct state established accept'`
+
+// role is what the node says of itself.
+func (m *machine) role(want string, within time.Duration) {
+	m.t.Helper()
+	m.soon("ctsync status --output json | grep -Eq '\"role\": *\""+want+"\"'", within)
+}
+
+// TestLife is the package's life on one machine.
+func TestLife(t *testing.T) {
+	m := boot(t, "life")
+	m.must(interfaces)
+	first, second := m.put(built(t, older)), m.put(built(t, newer))
+	install := "apt-get install -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-confdef "
+
+	step := func(name string, do func(m *machine)) {
+		if t.Failed() {
+			return
+		}
+		t.Run(name, func(t *testing.T) {
+			outer := m.t
+			m.t = t
+			defer func() { m.t = outer }()
+			do(m)
+		})
+	}
+	m.must(install + first)
+	step("waits until configured", waits)
+	step("starts", starts)
+	step("is confined", confined)
+	step("keepalived drives it", driven)
+	step("keepalived first", keepalivedFirst)
+	step("keepalived dies", keepalivedDies)
+	step("reloads", reloads)
+	step("hangs", hangs)
+	step("upgrade", func(m *machine) { upgrade(m, install+second) })
+	step("downgrade", func(m *machine) { upgrade(m, install+first) })
+	step("stays disabled", func(m *machine) {
+		m.must("systemctl disable ctsync && " + install + second)
+		m.says("systemctl is-enabled ctsync", "disabled")
+	})
+	step("remove and purge", removed)
+}
+
+func waits(m *machine) {
+	m.says("systemctl is-enabled ctsync", "enabled")
+	m.says("systemctl show -p ActiveState,Result --value ctsync | tr '\\n' ' '", "exec-condition inactive")
+	m.says("systemctl --failed --quiet", "")
+	m.says("sysctl -n net.netfilter.nf_conntrack_events", "1")
+	m.says("stat -c '%U:%G %a' /run/ctsync /run/ctsync-track | tr '\\n' ' '", "ctsync:ctsync 755 ctsync:ctsync 755")
+	m.says("getent passwd ctsync | cut -d: -f6,7", "/run/ctsync:/usr/sbin/nologin")
+	m.must("journalctl --list-catalog | grep -q 'ctsync: This firewall has taken over'")
+	m.must("bash -c 'source /usr/share/bash-completion/bash_completion; source /usr/share/bash-completion/completions/ctsync; complete -p ctsync'")
+}
+
+func starts(m *machine) {
+	m.write("/etc/ctsync/ctsync.conf", configuration)
+	m.must("ctsync config check")
+	m.must("systemctl restart ctsync") // returns when it is READY
+	m.says("systemctl is-active ctsync", "active")
+	m.must("systemctl show -p StatusText --value ctsync | grep -E '^standby, 0 peers, '")
+	m.says("ps -o user= -p $(systemctl show -p MainPID --value ctsync)", "ctsync")
+	m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", "ctsync:ctsync 600 fifo")
+	m.must("journalctl -u ctsync | grep -q started")
+	m.says("journalctl -u ctsync -p err -q", "")
+	m.must("systemctl stop ctsync && systemctl start ctsync")
+	m.says("systemctl --failed --quiet", "")
+}
+
+var exposure = regexp.MustCompile(`Overall exposure level for ctsync\.service: ([0-9.]+)`)
+
+func confined(m *machine) {
+	out := m.must("systemd-analyze security --no-pager ctsync.service")
+	found := exposure.FindStringSubmatch(out)
+	if found == nil {
+		m.t.Fatalf("no verdict:\n%s", out)
+	}
+	if level, err := strconv.ParseFloat(found[1], 64); err != nil || level > 1.5 {
+		m.t.Errorf("exposed by %s, at most 1.5 is allowed:\n%s", found[1], out)
+	}
+	m.t.Logf("systemd-analyze security: %s", found[1])
+	const pid = "$(systemctl show -p MainPID --value ctsync)"
+	m.says("grep -E '^(CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/"+pid+"/status | tr '\\t\\n' '  '",
+		"CapEff: 0000000000001000 CapBnd: 0000000000001000 CapAmb: 0000000000001000 NoNewPrivs: 1 Seccomp: 2")
+	m.must("touch /tmp/outside")
+	inside := "nsenter -t " + pid + " -m -- sh -c "
+	for _, forbidden := range []string{"touch /usr/x", "touch /etc/ctsync/x", "touch /var/x", "touch /run/x", "echo 0 >/proc/sys/net/ipv4/ip_forward",
+		"touch /sys/fs/cgroup/x", "test -e /dev/kmsg", "ls /home/* /root/*", "test -e /tmp/outside"} {
+			m.fails(inside + "'" + forbidden + "'")
+	}
+	m.must(inside + "'touch /run/ctsync/x /run/ctsync-track/x && rm /run/ctsync/x /run/ctsync-track/x'")
+}
+
+func driven(m *machine) {
+	m.write("/etc/keepalived/keepalived.conf", keepalived)
+	m.must("systemctl restart keepalived")
+	m.role("active", 5*time.Second)
+	m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", "ctsync:ctsync 600 fifo")
+	m.soon("grep -qx 100 /run/ctsync-track/ready", 5*time.Second)
+	m.must("systemctl list-dependencies --before --plain ctsync | grep -q keepalived.service")
+	// A daemon that is restarted while keepalived has nothing to say is still active afterwards.
+	m.must("systemctl restart ctsync")
+	m.role("active", 5*time.Second)
+	m.says("cat /run/ctsync-track/ready", "100")
+	m.must("systemctl reload keepalived && sleep 0.5")
+	m.role("active", 2*time.Second)
+}
+
+// keepalivedFirst: the order is not what it should be, and nothing is lost. keepalived makes the FIFO for the user
+// that its configuration names.
+func keepalivedFirst(m *machine) {
+	m.must("systemctl stop ctsync keepalived && rm /run/ctsync/notify.fifo && systemctl start keepalived")
+	m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", "ctsync:ctsync 600 fifo")
+	m.soon("ip address show dev eth0 | grep -q 192.0.2.1/25", 5*time.Second)
+	m.must("systemctl start ctsync")
+	m.role("active", 5*time.Second)
+}
+
+// keepalivedDies: it is seen, although ctsync is not root.
+func keepalivedDies(m *machine) {
+	m.must("kill -9 $(pidof keepalived)")
+	m.role("standby", 5*time.Second)
+	m.must("systemctl restart keepalived")
+	m.role("active", 5*time.Second)
+}
+
+func reloads(m *machine) {
+	pid := m.must("systemctl show -p MainPID --value ctsync")
+	m.write("/etc/ctsync/ctsync.conf", configuration+"ignore-address 10.9.0.0/16\n")
+	m.must("systemctl reload ctsync")
+	m.soon("journalctl -u ctsync | grep -q 'ignore-address'", 5*time.Second)
+	m.write("/etc/ctsync/ctsync.conf", configuration+"nonsense 1\n")
+	m.fails("systemctl reload ctsync")
+	m.soon("journalctl -u ctsync | grep -q 'ctsync.conf:3'", 5*time.Second)
+	m.write("/etc/ctsync/ctsync.conf", configuration)
+	m.must("systemctl reload ctsync")
+	m.says("systemctl show -p MainPID --value ctsync", pid)
+	m.says("systemctl is-active ctsync", "active")
+}
+
+// hangs: a daemon that stands still is begun anew.
+func hangs(m *machine) {
+	pid := m.must("systemctl show -p MainPID --value ctsync")
+	m.must("kill -STOP " + pid)
+	m.soon("test $(systemctl show -p MainPID --value ctsync) != "+pid+" && systemctl is-active ctsync", 25*time.Second)
+	m.role("active", 5*time.Second)
+	m.must("kill -9 $(systemctl show -p MainPID --value ctsync)")
+	m.soon("sleep 0.2; systemctl is-active ctsync", 5*time.Second)
+	m.role("active", 5*time.Second)
+}
+
+// upgrade keeps what the operator wrote and goes on.
+func upgrade(m *machine, install string) {
+	m.must("conntrack -I -p tcp -s 10.0.0.9 -d 198.51.100.9 --sport 4000 --dport 80 --state ESTABLISHED --timeout 600")
+	m.must(install)
+	m.says("cat /etc/ctsync/ctsync.conf", strings.TrimSpace(configuration))
+	m.says("systemctl is-active ctsync", "active")
+	m.role("active", 5*time.Second)
+	m.must("conntrack -L -s 10.0.0.9 | grep -q ESTABLISHED && conntrack -D -s 10.0.0.9")
+}
+
+func removed(m *machine) {
+	m.must("apt-get remove -y ctsync")
+	m.says("systemctl is-active ctsync", "inactive")
+	m.says("cat /etc/ctsync/ctsync.conf", strings.TrimSpace(configuration))
+	m.must("apt-get purge -y ctsync")
+	m.says("find / -xdev -name '*ctsync*' ! -path '/proc/*' ! -path '/root/*' ! -path '/var/log/*' ! -path '/var/lib/apt/*' "+
+		"! -path '/var/cache/*' ! -path '/tmp/*' ! -path '/run/log/*' 2>/dev/null; ls -d /run/ctsync* 2>/dev/null", "")
+	m.says("systemctl list-unit-files --no-legend 'ctsync*'", "")
+}
+
+// TestExamples: keepalived and ctsync take the examples that the package brings.
+func TestExamples(t *testing.T) {
+	m := boot(t, "examples")
+	m.must(interfaces)
+	m.must("apt-get install -y --no-install-recommends " + m.put(built(t, older)))
+	const dir = "/usr/share/doc/ctsync/examples/"
+	m.must("ctsync config check " + dir + "ctsync.conf")
+	m.must("nft -c -f " + dir + "nftables.nft")
+	for _, name := range []string{"fifo", "readiness", "dbus", "scripts"} {
+		m.must("cp " + dir + "keepalived/" + name + ".conf /etc/keepalived/keepalived.conf && systemctl restart keepalived && sleep 0.3")
+		m.says("systemctl is-active keepalived", "active")
+		if out, _ := m.try("journalctl -u keepalived -b --no-pager | grep -Ei 'unknown|error|unable|ignoring|security|disabling'"); out != "" {
+			t.Errorf("%s: keepalived complains:\n%s", name, out)
+		}
+	}
+	m.must("grep -q 'notify.fifo ctsync ctsync$' " + dir + "keepalived/fifo.conf " + dir + "keepalived/readiness.conf")
+}
