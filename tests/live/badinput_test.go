@@ -152,7 +152,9 @@ func say(t *testing.T, path string, request []byte) []byte {
 	}
 	defer c.Close()
 	_, _ = c.Write(request)
-	_ = c.(*net.UnixConn).CloseWrite()
+	if !bytes.HasSuffix(request, []byte("\n")) { // one who hangs up does not want an answer
+		_ = c.(*net.UnixConn).CloseWrite()
+	}
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	var answer bytes.Buffer
 	_, _ = answer.ReadFrom(c)

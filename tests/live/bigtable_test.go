@@ -1,9 +1,11 @@
 package live
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +25,12 @@ const (
 var tableLimits = []string{"/proc/sys/net/netfilter/nf_conntrack_max", "/proc/sys/net/netfilter/nf_conntrack_buckets"}
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	parallel := false
+	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
+	if !parallel { // most of a test's time is waiting
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.NumCPU()))
+	}
 	if unlock, err := lockTable(syscall.LOCK_NB); err == nil { // else its holder takes care
 		unlock()
 	}
