@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -71,12 +72,12 @@ var verbs = []verb{
 
 // answer does one request of the control socket.
 func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr io.Writer) int {
-	asked := strings.Join(r.Verb, " ")
 	for _, v := range verbs {
-		if asked != v.words && !strings.HasPrefix(asked, v.words+" ") {
+		words := strings.Fields(v.words)
+		n := len(words)
+		if len(r.Verb) < n || !slices.Equal(r.Verb[:n], words) {
 			continue
 		}
-		n := strings.Count(v.words, " ") + 1
 		if len(r.Verb)-n > v.more {
 			fmt.Fprintf(stderr, "ctsync: %q says nothing after %q\n", r.Verb[n+v.more], strings.Join(r.Verb[:n+v.more], " "))
 			return exitUsage
@@ -87,7 +88,7 @@ func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr i
 	for _, v := range verbs {
 		known = append(known, v.words)
 	}
-	fmt.Fprintf(stderr, "ctsync: %q is not a request; allowed: %s\n", asked, strings.Join(known, ", "))
+	fmt.Fprintf(stderr, "ctsync: %q is not a request; allowed: %s\n", strings.Join(r.Verb, " "), strings.Join(known, ", "))
 	return exitUsage
 }
 

@@ -117,7 +117,7 @@ func TestBadRequests(t *testing.T) {
 		{}, []byte("\n"), []byte("{}\n"), []byte("{\"verb\":[]}\n"), []byte("{\"verb\":[\"fly\"]}\n"), []byte("[1,2]\n"),
 		[]byte("{\"verb\":[\"flush\",\"everything\"]}\n"), []byte("{\"verb\":[\"commit\",\"now\"]}\n"),
 		[]byte("{\"verb\":[\"show\",\"conntrack-sync\",\"statistics\",\"of\",\"all\"]}\n"),
-		[]byte("{\"verb\":\"flush\"}\n"), bytes.Repeat([]byte("a"), 1<<20), rubbish(5000), []byte("{\"verb\":[\"flu"),
+		[]byte("{\"verb\":\"flush\"}\n"), []byte("{\"verb\":[\"reset conntrack-sync statistics x\"]}\n"), bytes.Repeat([]byte("a"), 1<<20), rubbish(5000), []byte("{\"verb\":[\"flu"),
 	}
 	for i, request := range requests {
 		answer := say(t, path, request)

@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"ctsync/engine"
+	"ctsync/internal/config"
+	"ctsync/internal/control"
+	"ctsync/vrrp"
+)
+
+// Every verb is answered, in text and in JSON, and a word too many is refused.
+func TestVerbs(t *testing.T) {
+	for _, v := range verbs {
+		words := strings.Fields(v.words)
+		mechanism := config.VRRP
+		var more []string
+		switch words[0] {
+		case "cluster":
+			mechanism, more = config.Cluster, []string{"VG"}
+		case "notify":
+			more = []string{"GROUP", "VG", "BACKUP"}
+		case "wait-synced":
+			continue // alone it would wait for ever
+		}
+		t.Run(v.words, func(t *testing.T) {
+			f := newFake(t, mechanism)
+			f.notice(vrrp.Backup)
+			_, stderr, exit := f.ask(append(words, more...)...)
+			if want := map[string]int{"status": int(engine.Alone)}[v.words]; exit != want {
+				t.Errorf("exit code %d, want %d: %s", exit, want, stderr)
+			}
+			out, _, _ := f.askAs(control.Request{Verb: append(words, more...), Output: "json"})
+			if looksLikeJSON := strings.HasPrefix(out, "{") || strings.HasPrefix(out, "["); looksLikeJSON && !json.Valid([]byte(out)) {
+				t.Errorf("not JSON: %s", out)
+			}
+			if out, stderr, exit := f.ask(append(append(words, more...), "too", "many", "words")...); exit == 0 || stderr == "" || out != "" {
+				t.Errorf("too many words: exit code %d, %q, %q", exit, out, stderr)
+			}
+		})
+	}
+}
+
+func TestUnknownVerb(t *testing.T) {
+	f := newFake(t, config.VRRP)
+	for _, words := range [][]string{{}, {"fly"}, {"show"}, {"show", "conntrack-sync"}, {"flushed"}, {"reset conntrack-sync statistics x"}} {
+		if _, stderr, exit := f.ask(words...); exit != exitUsage || !strings.Contains(stderr, "commit") {
+			t.Errorf("%q: exit code %d, %s", words, exit, stderr)
+		}
+	}
+}
+
+func TestExpectations(t *testing.T) {
+	f := newFake(t, config.VRRP)
+	for _, words := range []string{"show conntrack-sync statistics", "show conntrack-sync cache internal", "show conntrack-sync cache external"} {
+		if _, _, exit := f.ask(append(strings.Fields(words), "main")...); exit != 0 {
+			t.Errorf("%s main: exit code %d", words, exit)
+		}
+		if _, stderr, exit := f.ask(append(strings.Fields(words), "expect")...); exit == 0 || !strings.Contains(stderr, "expectations") {
+			t.Errorf("%s expect: exit code %d: %s", words, exit, stderr)
+		}
+	}
+}
+
+// A cluster manager's orders are carried out before they are answered, and status says what an OCF monitor must.
+func TestCluster(t *testing.T) {
+	f := newFake(t, config.Cluster)
+	for _, c := range []struct {
+		words string
+		exit  int
+		out   string
+	}{
+		{"cluster status VG", 0, "SECONDARY\n"},
+		{"cluster start VG", 0, ""},
+		{"cluster status VG", 8, "PRIMARY\n"},
+		{"cluster start OTHER", 1, ""},
+		{"cluster start", 1, ""},
+		{"notify GROUP VG BACKUP", 1, ""},
+		{"cluster stop VG", 0, ""},
+		{"cluster status VG", 0, "SECONDARY\n"},
+	} {
+		if out, stderr, exit := f.ask(strings.Fields(c.words)...); exit != c.exit || out != c.out || (exit == 1) != (stderr != "") {
+			t.Errorf("%s: exit code %d, %q, %q", c.words, exit, out, stderr)
+		}
+	}
+	k := newFake(t, config.VRRP)
+	if _, stderr, exit := k.ask("cluster", "start", "VG"); exit != 1 || !strings.Contains(stderr, "failover-mechanism cluster group") {
+		t.Errorf("with keepalived: exit code %d, %s", exit, stderr)
+	}
+}
+
+// What a script says badly is refused and in the journal, since keepalived drops what scripts print.
+func TestBadNotify(t *testing.T) {
+	f := newFake(t, config.VRRP)
+	for _, words := range []string{"", "GROUP", "GROUP VG MONSTER 0", "GROUP VG MASTER 999", "THING VG MASTER 0"} {
+		if _, stderr, exit := f.ask(append([]string{"notify"}, strings.Fields(words)...)...); exit != 1 || stderr == "" {
+			t.Errorf("notify %s: exit code %d, %s", words, exit, stderr)
+		}
+	}
+	if s := f.loop.status(); s.Activity.Notices != 0 {
+		t.Errorf("%d notices", s.Activity.Notices)
+	}
+	if n := strings.Count(f.log.String(), "notify script"); n != 1 {
+		t.Errorf("%d lines in the journal, want one a second:\n%s", n, f.log.String())
+	}
+}
+
+func TestPromoteAndDemote(t *testing.T) {
+	f := newFake(t, config.VRRP)
+	f.notice(vrrp.Backup)
+	for _, c := range []struct {
+		word string
+		role engine.Role
+	}{{"promote", engine.Active}, {"demote", engine.Standby}} {
+		if _, stderr, exit := f.ask(c.word); exit != 0 {
+			t.Errorf("%s: exit code %d, %s", c.word, exit, stderr)
+		}
+		if s := f.loop.status(); s.Role != c.role || s.VRRPSource != "operator" {
+			t.Errorf("%s: %s by %s", c.word, s.Role, s.VRRPSource)
+		}
+	}
+}
