@@ -20,7 +20,9 @@ type judge struct {
 
 // history is the log of one epoch as its engine made it.
 type history struct {
-	active  []time.Time // from, to, and so on
+	active  []time.Time          // from, to, and so on
+	left    map[uint32]time.Time // mark: when it was last listed no more
+	born    map[uint64]time.Time // when the incarnation of that number was first seen
 	node    *node
 	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides
 	last    uint64
@@ -56,7 +58,7 @@ func (j *judge) started(n *node) {
 	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, settled: map[wire.Epoch]time.Time{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
-		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{},
+		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, left: map[uint32]time.Time{}, born: map[uint64]time.Time{},
 	}
 }
 
@@ -107,8 +109,9 @@ func (j *judge) roles(n *node) {
 	if role == n.role {
 		return
 	}
+	was := n.role
 	n.role, n.roleAt = role, j.w.now
-	if h := j.logs[n.epoch]; role == engine.TakingOver {
+	if h := j.logs[n.epoch]; was == engine.Standby {
 		h.active = append(h.active, j.w.now, time.Time{})
 	} else if role == engine.Standby && len(h.active) > 0 {
 		h.active[len(h.active)-1] = j.w.now
@@ -179,12 +182,16 @@ func (j *judge) follow(n *node) {
 		h.recs[k] = append(h.recs[k], l)
 		if l.Bits&cache.Tomb == 0 {
 			h.now[k] = l
+			if _, ok := h.born[l.Born]; !ok {
+				h.born[l.Born] = j.w.now
+			}
 			if n.eng.RoleNow() != engine.Standby {
 				h.lived[l.Flow.Mark] = j.w.now
 			}
 			return
 		}
 		delete(h.now, k)
+		h.left[l.Flow.Mark] = j.w.now
 		if l.Bits&cache.Ended != 0 && n.eng.RoleNow() != engine.Standby {
 			h.ended[l.Flow.Mark], h.endedAt[l.Flow.Mark] = l.Seq, j.w.now
 			j.of(n).dead[l.Flow.Mark] = j.w.now
@@ -464,7 +471,8 @@ func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
 		if h.node == n {
 			continue
 		}
-		if h.lived[mark].After(end) || h.lists(mark) && (h.activeSince(end) || j.of(n).settled[epoch].After(end)) {
+		lists := h.lists(mark) || n.w.now.Sub(h.left[mark]) < 3*time.Second
+		if h.lived[mark].After(end) || lists && (h.activeSince(end) || j.of(n).settled[epoch].After(end)) {
 			return true
 		}
 	}
@@ -534,7 +542,11 @@ func (j *judge) deleting(n *node, e *kentry) {
 		if at == nil || at.f.Mark != e.f.Mark || at.f.Reply != e.f.Reply {
 			continue
 		}
-		own, ok := j.logs[o.epoch].now[e.f.Key]
+		h := j.logs[o.epoch]
+		own, ok := h.now[e.f.Key]
+		if h.toldEnd(e.f.Key, w.now) {
+			continue // and then that it began anew
+		}
 		if ok && own.Flow.Mark == e.f.Mark && w.now.Sub(o.roleAt) > 2*purgeTimeout && n.eng.Inspect().Leader == o.epoch {
 			w.fail("I4", "%s deletes %v mark %d, which the active %s has and lists", n, e.f.Key, e.f.Mark, o)
 			return
@@ -750,4 +762,17 @@ func (j *judge) ownOf(n *node, k flow.Key) string {
 		return show(&l.Flow)
 	}
 	return "nothing"
+}
+
+// toldEnd says that the log has lately had the end of k, which the reader of a log need not see as such.
+func (h *history) toldEnd(k flow.Key, now time.Time) bool {
+	for _, l := range h.recs[k] {
+		if at, ok := h.endedAt[l.Flow.Mark]; ok && now.Sub(at) < 3*time.Second {
+			return true
+		}
+		if at, ok := h.born[l.Born]; ok && now.Sub(at) < 3*time.Second {
+			return true
+		}
+	}
+	return false
 }
