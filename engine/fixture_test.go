@@ -1,0 +1,338 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+// pair is two engines on a link, each with a fake kernel that obeys at once. Its verbs say what happens, its
+// wants what must have come of it; an operation that no want has named fails the test.
+type pair struct {
+	t    *testing.T
+	now  time.Time
+	a, b *fake
+	lose func(from *fake, typ wire.Type) bool
+}
+
+// fake is one node of a pair.
+type fake struct {
+	p      *pair
+	name   string
+	e      *Engine
+	addr   netip.AddrPort
+	kernel map[flow.Key]flow.Flow
+	mute   bool // operations stay unanswered
+	ops    []string
+	notes  []Note
+	ready  Readiness
+	inbox  []Input
+	bytes  bytes.Buffer // everything it sent
+}
+
+type option func(*Config)
+
+func warm(c *Config) { c.Hot = false }
+
+const purgeAfter = 10 * time.Second
+
+func newPair(t *testing.T, options ...option) *pair {
+	p := &pair{t: t, now: time.Unix(1000, 0)}
+	p.a, p.b = p.node("a", 1, options), p.node("b", 2, options)
+	p.tell(p.a, &Tick{})
+	p.tell(p.b, &Tick{})
+	p.advance(300 * time.Millisecond)
+	t.Cleanup(func() {
+		for _, n := range []*fake{p.a, p.b} {
+			if len(n.ops) > 0 && !t.Failed() {
+				t.Errorf("%s did what nobody asked about: %s", n.name, strings.Join(n.ops, ", "))
+			}
+		}
+	})
+	return p
+}
+
+func (p *pair) node(name string, id byte, options []option) *fake {
+	c := Config{Node: name, Epoch: wire.Epoch{id}, Cluster: "c", Group: "G", Hot: true, PurgeTimeout: purgeAfter,
+		PayloadLimit: 1400, TableMax: 10000, Seed: uint64(id), Random: rand.New(rand.NewSource(int64(id)))}
+	for _, o := range options {
+		o(&c)
+	}
+	return &fake{p: p, name: name, e: New(c, rand.New(rand.NewSource(int64(id)))), kernel: map[flow.Key]flow.Flow{},
+		addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, id}), 3780)}
+}
+
+func (p *pair) other(n *fake) *fake {
+	if n == p.a {
+		return p.b
+	}
+	return p.a
+}
+
+// tell gives one input, and carries out what comes of it.
+func (p *pair) tell(n *fake, in Input) {
+	out := n.e.Step(p.now, in)
+	n.ready = out.Ready
+	n.notes = append(n.notes, out.Notes...)
+	var res []flow.Result
+	for i := range out.Ops {
+		res = append(res, n.obey(&out.Ops[i]))
+	}
+	if len(res) > 0 {
+		n.inbox = append(n.inbox, &KernelResults{Results: res})
+	}
+	if out.Dump != 0 {
+		d := &KernelDump{Dump: out.Dump, Done: true}
+		for _, f := range n.kernel {
+			d.Flows = append(d.Flows, f)
+		}
+		slices.SortFunc(d.Flows, func(a, b flow.Flow) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+		n.inbox = append(n.inbox, d)
+	}
+	for _, d := range out.Datagrams {
+		n.bytes.Write(d.Payload)
+		if p.lose != nil && p.lose(n, wire.Type(d.Payload[3])) {
+			continue
+		}
+		d.Payload, d.From = bytes.Clone(d.Payload), n.addr
+		o := p.other(n)
+		o.inbox = append(o.inbox, &Datagrams{Datagrams: []Datagram{d}})
+	}
+}
+
+// obey is the fake kernel.
+func (n *fake) obey(op *flow.Op) flow.Result {
+	res := flow.Result{Tag: op.Tag, Kind: op.Kind}
+	if n.mute {
+		res.Errno = flow.Unanswered
+		return res
+	}
+	held, there := n.kernel[op.Flow.Key]
+	switch op.Kind {
+	case flow.OpCreate:
+		n.ops = append(n.ops, "create "+nameOf(&op.Flow.Key))
+		if there || n.holder(&op.Flow) != nil {
+			res.Errno = syscall.EEXIST
+			break
+		}
+		if x := op.Flow.Extra; x != nil && x.HasMaster {
+			if _, ok := n.kernel[x.Master]; !ok {
+				res.Errno = syscall.ENOENT
+				break
+			}
+		}
+		n.kernel[op.Flow.Key] = op.Flow
+	case flow.OpUpdate:
+		n.ops = append(n.ops, "update "+nameOf(&op.Flow.Key))
+		if !there {
+			res.Errno = syscall.ENOENT
+			break
+		}
+		op.Flow.Reply = held.Reply
+		n.kernel[op.Flow.Key] = op.Flow
+	case flow.OpDelete:
+		n.ops = append(n.ops, "delete "+nameOf(&op.Flow.Key))
+		if !there {
+			res.Errno = syscall.ENOENT
+		}
+		delete(n.kernel, op.Flow.Key)
+	case flow.OpGet:
+		res.Flow = held
+		if !there {
+			res.Errno = syscall.ENOENT
+		}
+	case flow.OpGetReply:
+		if h := n.holder(&op.Flow); h != nil {
+			res.Flow = *h
+			break
+		}
+		res.Errno = syscall.ENOENT
+	}
+	return res
+}
+
+// holder is the entry that has f's reply tuple.
+func (n *fake) holder(f *flow.Flow) *flow.Flow {
+	for _, h := range n.kernel {
+		if h.Reply == f.Reply {
+			return &h
+		}
+	}
+	return nil
+}
+
+// settle delivers what is under way, without time passing.
+func (p *pair) settle() {
+	for range 1000 {
+		n := p.a
+		if len(n.inbox) == 0 {
+			n = p.b
+		}
+		if len(n.inbox) == 0 {
+			return
+		}
+		in := n.inbox[0]
+		n.inbox = n.inbox[1:]
+		p.tell(n, in)
+	}
+	p.t.Fatal("the two talk without end")
+}
+
+// advance lets time pass.
+func (p *pair) advance(d time.Duration) {
+	end := p.now.Add(d)
+	for {
+		p.settle()
+		next := end
+		for _, n := range []*fake{p.a, p.b} {
+			if at := n.e.Deadline(); at.Before(next) {
+				next = at
+			}
+		}
+		if !next.Before(end) {
+			p.now = end
+			return
+		}
+		if next.After(p.now) {
+			p.now = next
+		} else {
+			p.now = p.now.Add(50 * time.Microsecond)
+		}
+		for _, n := range []*fake{p.a, p.b} {
+			if !n.e.Deadline().After(p.now) {
+				p.tell(n, &Tick{})
+			}
+		}
+	}
+}
+
+func (p *pair) notice(n *fake, s vrrp.State) {
+	p.tell(n, &Notice{vrrp.Notice{Source: vrrp.SourceFIFO, Kind: vrrp.Group, Name: "G", State: s}})
+}
+
+// event tells n of its kernel's entry f.
+func (p *pair) event(n *fake, kind flow.EventKind, f flow.Flow) {
+	has := flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout
+	if kind == flow.EventDestroy {
+		delete(n.kernel, f.Key)
+	} else {
+		n.kernel[f.Key] = f
+	}
+	p.tell(n, &KernelEvents{Events: []flow.Event{{Kind: kind, Flow: f, Has: has}}})
+}
+
+// packet makes f in n's kernel.
+func (p *pair) packet(n *fake, f flow.Flow) flow.Flow {
+	p.event(n, flow.EventNew, f)
+	return f
+}
+
+// conn is the connection number i, translated to nat unless that is zero.
+func conn(i int, nat flow.Addr) flow.Flow {
+	k := flow.Key{L3: flow.IPv4, L4: flow.TCP}
+	k.Src, k.Dst = flow.Addr{10, 0, 0, 1}, flow.Addr{198, 18, 0, 1}
+	k.SrcL4, k.DstL4 = uint16(i), 443
+	f := flow.Flow{Key: k}
+	f.Reply, f.Timeout, f.State = k.Inverse(), 300, flow.TCPEstablished
+	f.Status = flow.Confirmed | flow.SeenReply | flow.Assured
+	if nat != (flow.Addr{}) {
+		f.Reply.Dst = nat
+		f.Status |= flow.SrcNAT | flow.SrcNATDone
+	}
+	return f
+}
+
+var noNAT flow.Addr
+
+func nameOf(k *flow.Key) string { return fmt.Sprint(k.SrcL4) }
+
+// wantOps names every operation of n since the last time, in any order.
+func (n *fake) wantOps(want ...string) {
+	n.p.t.Helper()
+	got := slices.Clone(n.ops)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		n.p.t.Fatalf("%s: operations %q, want %q", n.name, got, want)
+	}
+	n.ops = nil
+}
+
+func (n *fake) wantRole(r Role) {
+	n.p.t.Helper()
+	if got := n.e.Status().Role; got != r {
+		n.p.t.Fatalf("%s is %v, want %v", n.name, got, r)
+	}
+}
+
+// wantLists says how many flows n's own and the leader's cache have.
+func (n *fake) wantLists(internal, external int) {
+	n.p.t.Helper()
+	if s := n.e.Status(); s.Internal.Active != internal || s.External.Active != external {
+		n.p.t.Fatalf("%s lists %d own and %d external flows, want %d and %d", n.name, s.Internal.Active, s.External.Active, internal, external)
+	}
+}
+
+func (n *fake) wantReady(r Readiness) {
+	n.p.t.Helper()
+	if n.ready != r {
+		n.p.t.Fatalf("%s is %v, want %v: %s", n.name, n.ready, r, n.e.Status().Why)
+	}
+}
+
+// wantNote takes the notes of that kind, which must be so many, and drops them.
+func (n *fake) wantNote(kind NoteKind, count int) {
+	n.p.t.Helper()
+	got := 0
+	n.notes = slices.DeleteFunc(n.notes, func(x Note) bool {
+		if x.Kind == kind {
+			got++
+		}
+		return x.Kind == kind
+	})
+	if got != count {
+		n.p.t.Fatalf("%s: %d notes of kind %d, want %d", n.name, got, kind, count)
+	}
+}
+
+func (n *fake) wantKernel(want ...int) {
+	n.p.t.Helper()
+	got := []int{}
+	for k := range n.kernel {
+		got = append(got, int(k.SrcL4))
+	}
+	slices.Sort(got)
+	if want == nil {
+		want = []int{}
+	}
+	if !slices.Equal(got, want) {
+		n.p.t.Fatalf("%s's kernel has %d, want %d", n.name, got, want)
+	}
+}
+
+// activeAndStandby has a active and b in sync with it.
+func activeAndStandby(t *testing.T, options ...option) *pair {
+	p := newPair(t, options...)
+	p.notice(p.a, vrrp.Master)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(time.Second)
+	p.a.wantRole(Active)
+	p.b.wantReady(Ready)
+	return p
+}
+
+func (p *pair) swap(from, to *fake) {
+	p.notice(to, vrrp.Master)
+	p.notice(from, vrrp.Backup)
+	p.advance(time.Second)
+}

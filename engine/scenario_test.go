@@ -1,0 +1,449 @@
+package engine
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+var (
+	vip    = flow.Addr{198, 51, 100, 1}
+	vipNet = netip.AddrFrom4([4]byte{198, 51, 100, 1})
+)
+
+func TestFirstSync(t *testing.T) {
+	p := newPair(t)
+	p.notice(p.a, vrrp.Master)
+	for i := range 500 {
+		p.packet(p.a, conn(1000+i, noNAT))
+	}
+	p.advance(time.Second)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, 500)
+	p.b.wantReady(Ready)
+	if len(p.b.kernel) != 500 {
+		t.Fatalf("b's kernel has %d flows", len(p.b.kernel))
+	}
+	p.b.ops = nil
+}
+
+func TestLiveChanges(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 1")
+	f.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("update 1")
+	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Fatalf("state %d", got)
+	}
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("delete 1")
+	p.b.wantLists(0, 0)
+}
+
+func TestGapIsAskedFor(t *testing.T) {
+	p := activeAndStandby(t)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(50 * time.Millisecond)
+	p.b.wantLists(0, 0)
+	p.lose = nil
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantLists(0, 2)
+	p.b.wantOps("create 1", "create 2")
+	if s := p.b.e.Status(); s.Peers[0].Restarts != 0 || s.Messages.Lost == 0 {
+		t.Fatalf("%d restarts, %d lost", s.Peers[0].Restarts, s.Messages.Lost)
+	}
+}
+
+func TestRestartKeepsWhatIsThereUntilProof(t *testing.T) {
+	p := activeAndStandby(t)
+	gone := p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1", "create 2")
+	// b misses the end, and a forgets it: a holds b for gone.
+	p.lose = func(*fake, wire.Type) bool { return true }
+	p.advance(11 * time.Minute)
+	p.event(p.a, flow.EventDestroy, gone)
+	p.advance(5 * time.Second)
+	p.b.ops = nil
+	p.b.wantLists(0, 2)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Beat && p.b.restarts() > 0 }
+	p.packet(p.a, conn(3, noNAT))
+	p.advance(2 * time.Second)
+	if p.b.restarts() != 1 {
+		t.Fatalf("%d restarts", p.b.restarts())
+	}
+	p.b.wantKernel(1, 2, 3) // no proof yet, no sweep
+	p.lose = nil
+	p.advance(5 * time.Second)
+	p.b.wantKernel(2, 3)
+	p.b.wantLists(0, 2)
+	p.b.ops = nil
+}
+
+func (n *fake) restarts() uint64 { return n.e.Status().Peers[0].Restarts }
+
+func TestMismatchRestartsWithoutHarm(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.e.peers.list[0].rep.Digest++ // memory went bad
+	p.advance(90 * time.Millisecond)
+	p.b.wantNote(NoteMismatch, 1)
+	p.b.wantKernel(1)
+	p.advance(2 * time.Second)
+	p.b.wantReady(Ready)
+	p.b.wantNote(NoteMismatch, 0)
+	p.b.ops = nil // the one that was doubted may be written again
+	p.b.wantKernel(1)
+}
+
+func TestTakeoverHotWritesNothing(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, vip))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1", "create 2")
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps()
+	p.b.wantLists(2, 0)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(3 * time.Second)
+	p.a.wantLists(0, 2)
+	p.a.wantOps("update 1", "update 2") // BE_LIBERAL, for the way back
+	p.a.wantReady(Ready)
+}
+
+func TestTakeoverWarmCommits(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, vip))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps()
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps("create 1", "create 2")
+	if s := p.b.e.Status().Activity; s.TakeoverAdopted != 2 || s.TakeoverWritten != 2 || s.TakeoverFailed != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestFailbackGivesTheFlowsBack(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.advance(2 * time.Second)
+	p.a.wantLists(0, 1)
+	p.b.wantLists(1, 0)
+	p.swap(p.b, p.a)
+	p.advance(2 * time.Second)
+	p.a.wantLists(1, 0)
+	p.b.wantLists(0, 1)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(500 * time.Millisecond)
+	p.a.wantKernel()
+	p.b.wantKernel()
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// purgeable has b demoted with a flow of its own that the leader cannot list: its address is another's.
+func purgeable(t *testing.T) (*pair, flow.Flow) {
+	p := activeAndStandby(t)
+	f := conn(9, noNAT)
+	p.b.kernel[f.Key] = f
+	p.tell(p.b, &Command{Verb: VerbResync}) // what a packet left here meanwhile
+	p.advance(100 * time.Millisecond)
+	p.b.wantLists(1, 0)
+	return p, f
+}
+
+func TestPurgeWithoutAPacket(t *testing.T) {
+	p, f := purgeable(t)
+	for range 6 {
+		p.advance(5 * time.Second)
+		if h, ok := p.b.kernel[f.Key]; ok {
+			h.Timeout -= 5
+			p.b.kernel[f.Key] = h
+		}
+	}
+	p.b.wantOps("delete 9")
+	p.b.wantNote(NotePurged, 1)
+	p.b.wantLists(0, 0)
+}
+
+func TestPurgeSparesWhatAPacketRefreshed(t *testing.T) {
+	p, _ := purgeable(t)
+	p.advance(60 * time.Second) // the kernel shows the same timeout again and again
+	p.b.wantOps()
+	p.b.wantKernel(9)
+}
+
+func TestEvictionIsNotAnEnd(t *testing.T) {
+	for _, order := range []string{"address first", "event first"} {
+		t.Run(order, func(t *testing.T) {
+			p := newPair(t)
+			p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+			p.notice(p.a, vrrp.Master)
+			p.notice(p.b, vrrp.Backup)
+			p.advance(time.Second)
+			f := p.packet(p.a, conn(1, vip))
+			p.advance(100 * time.Millisecond)
+			if order == "address first" {
+				p.tell(p.a, &Addresses{})
+				p.event(p.a, flow.EventDestroy, f)
+			} else {
+				p.event(p.a, flow.EventDestroy, f)
+				p.advance(20 * time.Millisecond)
+				p.tell(p.a, &Addresses{})
+			}
+			p.notice(p.a, vrrp.Backup)
+			p.advance(50 * time.Millisecond)
+			p.notice(p.b, vrrp.Master)
+			p.advance(2 * time.Second)
+			p.b.wantRole(Active)
+			p.b.wantLists(1, 0)
+			p.b.wantKernel(1)
+			p.b.wantOps("create 1")
+			p.a.wantKernel(1) // back as a copy
+			p.a.ops = nil
+		})
+	}
+}
+
+func TestEndOfATranslatedFlow(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(100 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(50 * time.Millisecond)
+	p.b.wantKernel(1) // it may be an eviction
+	p.advance(100 * time.Millisecond)
+	p.b.wantKernel()
+	p.b.wantOps("create 1", "delete 1")
+}
+
+func TestObstacleAtAStandby(t *testing.T) {
+	p := activeAndStandby(t)
+	old := conn(7, vip)
+	old.Reply.DstL4 = 5000
+	p.b.kernel[old.Key] = old // left over, nobody lists it
+	f := conn(8, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(2 * time.Second)
+	p.b.wantKernel(8)
+	p.b.ops = nil
+}
+
+func TestObstacleThatLives(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(8, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(100 * time.Millisecond)
+	other := conn(7, vip)
+	other.Reply.DstL4 = 5000
+	p.b.kernel[other.Key] = other // the address came before the notice
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps("create 8")
+	p.b.wantKernel(7)
+	if n := p.b.e.Status().Activity.TakeoverFailed; n != 1 {
+		t.Fatalf("%d failures told", n)
+	}
+}
+
+func TestMastersFirst(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	master, child := conn(1, noNAT), conn(2, noNAT)
+	child.Extra = &flow.Extra{HasMaster: true, Master: master.Key}
+	p.packet(p.a, child) // heard first, so written first
+	p.packet(p.a, master)
+	p.advance(100 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantKernel(1, 2)
+	if x := p.b.kernel[child.Key].Extra; x == nil || !x.HasMaster {
+		t.Fatal("the related flow came without its master")
+	}
+	p.b.ops = nil
+}
+
+func TestMasterUnknown(t *testing.T) {
+	p := activeAndStandby(t)
+	child := conn(2, noNAT)
+	child.Extra = &flow.Extra{HasMaster: true, Master: conn(1, noNAT).Key}
+	p.packet(p.a, child)
+	p.advance(3 * time.Second)
+	p.b.wantKernel(2)
+	p.b.ops = nil
+}
+
+func TestOverrunIsMadeGoodByADump(t *testing.T) {
+	p := activeAndStandby(t)
+	gone, stays := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(100 * time.Millisecond)
+	delete(p.a.kernel, gone.Key)
+	stays.State = flow.TCPFinWait
+	p.a.kernel[stays.Key] = stays
+	fresh := conn(3, noNAT)
+	p.a.kernel[fresh.Key] = fresh
+	p.tell(p.a, &KernelEvents{Lost: true})
+	if p.a.e.Status().Complete {
+		t.Fatal("complete after a loss")
+	}
+	p.advance(2 * time.Second)
+	p.b.wantKernel(2, 3)
+	if got := p.b.kernel[stays.Key].State; got != flow.TCPFinWait {
+		t.Fatalf("state %d", got)
+	}
+	p.a.wantNote(NoteOverrun, 1)
+	p.b.ops = nil
+}
+
+func TestStatisticsAddUp(t *testing.T) {
+	p := activeAndStandby(t)
+	for i := range 10 {
+		p.packet(p.a, conn(100+i, noNAT))
+	}
+	p.event(p.a, flow.EventDestroy, conn(100, noNAT))
+	p.packet(p.a, conn(101, noNAT)) // anew, its end unheard
+	p.advance(300 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.advance(3 * time.Second)
+	for _, n := range []*fake{p.a, p.b} {
+		for name, c := range map[string]CacheStats{"internal": n.e.Status().Internal, "external": n.e.Status().External} {
+			if c.Created-c.Destroyed != uint64(c.Active) {
+				t.Errorf("%s, %s: %d created, %d destroyed, %d active", n.name, name, c.Created, c.Destroyed, c.Active)
+			}
+		}
+	}
+	if in, ex := p.b.e.Status().Internal.Active, p.a.e.Status().External.Active; in != ex || in != 9 {
+		t.Errorf("active node's internal %d, standby's external %d", in, ex)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+func TestTakeoverEndsWithoutAKernel(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	for i := range 20 {
+		p.packet(p.a, conn(100+i, noNAT))
+	}
+	p.advance(300 * time.Millisecond)
+	p.b.mute = true
+	p.notice(p.b, vrrp.Master)
+	p.advance(10 * time.Millisecond)
+	p.b.wantRole(Active)
+	if n := p.b.e.Status().Activity.TakeoverFailed; n != 20 {
+		t.Errorf("%d failures told", n)
+	}
+	p.b.mute = false
+	p.advance(3 * time.Second)
+	if len(p.b.kernel) != 20 {
+		t.Errorf("%d flows in the kernel once it answers", len(p.b.kernel))
+	}
+	p.b.ops = nil
+}
+
+func TestSameInputsSameBytes(t *testing.T) {
+	run := func() []byte {
+		p := activeAndStandby(t)
+		for i := range 300 {
+			p.packet(p.a, conn(1000+i, noNAT))
+		}
+		p.advance(time.Second)
+		p.swap(p.a, p.b)
+		p.advance(3 * time.Second)
+		p.a.ops, p.b.ops = nil, nil
+		return append(p.a.bytes.Bytes(), p.b.bytes.Bytes()...)
+	}
+	if !bytes.Equal(run(), run()) {
+		t.Fatal("two runs differ")
+	}
+}
+
+// TestNoticesAndRoles is the table of what each notice does in each role.
+func TestNoticesAndRoles(t *testing.T) {
+	for _, c := range []struct {
+		role   Role
+		notice vrrp.State
+		want   Role
+	}{
+		{Standby, vrrp.Master, Active},
+		{Standby, vrrp.Backup, Standby},
+		{Standby, vrrp.Fault, Standby},
+		{Standby, vrrp.Stop, Standby},
+		{Standby, vrrp.Deleted, Standby},
+		{Active, vrrp.Master, Active},
+		{Active, vrrp.Backup, Standby},
+		{Active, vrrp.Fault, Standby},
+		{Active, vrrp.Stop, Standby},
+		{Active, vrrp.Deleted, Standby},
+	} {
+		p := newPair(t)
+		if c.role == Active {
+			p.notice(p.a, vrrp.Master)
+			p.settle()
+		}
+		p.notice(p.a, c.notice)
+		p.settle()
+		if got := p.a.e.Status().Role; got != c.want {
+			t.Errorf("%v, %v: %v, want %v", c.role, c.notice, got, c.want)
+		}
+	}
+}
+
+func TestReadyIsUnknownBeforeTheFirstNotice(t *testing.T) {
+	p := newPair(t)
+	p.advance(time.Second)
+	p.a.wantReady(LeaveAsItIs)
+	p.notice(p.a, vrrp.Backup)
+	p.a.wantReady(NotReady)
+}
+
+// TestEventsDoNotAllocate: the common path costs no allocation per event.
+func TestEventsDoNotAllocate(t *testing.T) {
+	p := activeAndStandby(t)
+	const n = 512
+	in := &KernelEvents{}
+	for i := range n {
+		f := conn(1000+i, noNAT)
+		in.Events = append(in.Events, flow.Event{Kind: flow.EventNew, Flow: f, Has: flow.HasReply | flow.HasStatus | flow.HasTimeout | flow.HasProtoInfo | flow.HasMark})
+	}
+	p.lose = func(*fake, wire.Type) bool { return true }
+	p.a.e.Step(p.now, in)
+	for i := range in.Events {
+		in.Events[i].Kind = flow.EventUpdate
+	}
+	for range 20 {
+		p.now = p.now.Add(2 * time.Millisecond)
+		p.a.e.Step(p.now, in)
+	}
+	per := testing.AllocsPerRun(50, func() {
+		p.now = p.now.Add(2 * time.Millisecond)
+		p.a.e.Step(p.now, in)
+	}) / n
+	if per > 0.05 { // a block of the log, a datagram: per batch, not per event
+		t.Errorf("%.3f allocations an event", per)
+	}
+}
