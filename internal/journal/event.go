@@ -14,7 +14,7 @@ const (
 	Takeover             Event = "takeover"              // this node has become active
 	TakingOver           Event = "taking-over"           // it was told to, and writes what its kernel lacks
 	SteppedBack          Event = "stepped-back"          // it was active, or about to be, and no longer is
-	KeepalivedGone       Event = "keepalived-gone"       // keepalived died without a word
+	KeepalivedGone       Event = "keepalived-gone"       // its process has ended
 	Disagreement         Event = "notice"                // the drivers disagree, or one cannot be understood
 	PeerFound            Event = "peer-found"            // another node is heard
 	PeerLost             Event = "peer-lost"             // and no longer

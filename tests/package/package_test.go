@@ -176,6 +176,7 @@ func reloads(m *machine) {
 	m.write("/etc/ctsync/ctsync.conf", configuration+"nonsense 1\n")
 	m.fails("systemctl reload ctsync")
 	m.soon("journalctl -u ctsync | grep -q 'ctsync.conf:3'", 5*time.Second)
+	m.soon("journalctl -u ctsync | grep -q 'configuration is refused'", 5*time.Second) // the daemon watches the file itself
 	m.write("/etc/ctsync/ctsync.conf", configuration)
 	m.must("systemctl reload ctsync")
 	m.says("systemctl show -p MainPID --value ctsync", pid)
