@@ -1,6 +1,7 @@
 # make build   build/ctsync
 # make demo    two firewalls in network namespaces, and what a failover does to live connections
 # make test    everything, the live tests included (root, or sudo)
+# make test-long  the live tests with large numbers
 # make bench   what it costs, beside conntrackd
 # make lint    gofmt, vet, staticcheck
 # make clean
@@ -14,7 +15,7 @@ demo    ?=
 
 export CGO_ENABLED := 0
 
-.PHONY: build demo test lint clean
+.PHONY: build demo test test-long lint clean
 .DELETE_ON_ERROR:
 
 build:
@@ -32,6 +33,12 @@ test: build
 	go vet ./...
 	go test $(as_root) -timeout 5m $(flags) $$(go list ./... | grep -v '^ctsync/tests/')
 	go test $(as_root) -timeout 8m -p 1 $(flags) ./tests/...
+
+# The live tests with large numbers: hundreds of failovers and kills, 500,000 flows. It takes an hour or two, and raises
+# nf_conntrack_max meanwhile.
+test-long: build
+	tests/install.sh
+	LONG=1 go test $(as_root) -count=1 -timeout 4h -v $(flags) ./tests/live
 
 lint:
 	@unformatted=$$(gofmt -l $(sources)); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
