@@ -17,8 +17,10 @@ import (
 type loop struct {
 	mu     sync.Mutex
 	engine *engine.Engine
-	wake   chan struct{} // the deadline moved
 	out    outlets
+
+	timer *time.Timer // of run
+	fires time.Time   // when it does; zero: it has
 
 	replies map[uint64]chan engine.Reply
 	lastID  uint64
@@ -36,7 +38,7 @@ type outlets struct {
 }
 
 func newLoop(e *engine.Engine) *loop {
-	return &loop{engine: e, wake: make(chan struct{}, 1), replies: map[uint64]chan engine.Reply{}}
+	return &loop{engine: e, timer: time.NewTimer(0), replies: map[uint64]chan engine.Reply{}}
 }
 
 // boottime is CLOCK_BOOTTIME, which goes on while the machine sleeps.
@@ -59,7 +61,6 @@ func (l *loop) stepLocked(in engine.Input) {
 	if l.over {
 		return
 	}
-	before := l.engine.Deadline()
 	l.beat = boottime()
 	out := l.engine.Step(l.beat, in)
 	if len(out.Ops) > 0 {
@@ -81,34 +82,42 @@ func (l *loop) stepLocked(in engine.Input) {
 	for _, n := range out.Notes {
 		l.out.note(n)
 	}
-	if d := l.engine.Deadline(); !d.Equal(before) {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	l.arm()
+}
+
+// arm sets the timer to the deadline. One that fires before it stays: to move it would cost more than to look
+// once too often, since the deadline moves with every change and every datagram.
+func (l *loop) arm() {
+	d := l.engine.Deadline()
+	if !l.fires.IsZero() && !d.Before(l.fires) {
+		return
 	}
+	l.fires = d
+	l.timer.Reset(max(0, d.Sub(boottime())))
 }
 
 // run steps at every deadline until ctx ends.
 func (l *loop) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	defer l.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.wake:
-		case <-timer.C:
+		case <-l.timer.C:
 		}
-		l.mu.Lock()
-		wait := l.engine.Deadline().Sub(boottime())
-		if wait <= 0 {
-			l.stepLocked(&engine.Tick{})
-			wait = l.engine.Deadline().Sub(boottime())
-		}
-		l.mu.Unlock()
-		timer.Reset(max(wait, 0))
+		l.fired()
 	}
+}
+
+func (l *loop) fired() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fires = time.Time{}
+	if l.engine.Deadline().After(boottime()) {
+		l.arm()
+		return
+	}
+	l.stepLocked(&engine.Tick{})
 }
 
 // status is the engine's, with its times moved to the wall clock.
