@@ -23,6 +23,26 @@ type pair struct {
 	now  time.Time
 	a, b *fake
 	lose func(from *fake, typ wire.Type) bool
+	hold func(from *fake, typ wire.Type) bool // comes only with release
+	held []delayed
+}
+
+// delayed is a datagram that is still on its way.
+type delayed struct {
+	to  *fake
+	typ wire.Type
+	in  Input
+}
+
+// release delivers what was held of that type.
+func (p *pair) release(typ wire.Type) {
+	p.held = slices.DeleteFunc(p.held, func(d delayed) bool {
+		if d.typ == typ {
+			p.tell(d.to, d.in)
+		}
+		return d.typ == typ
+	})
+	p.settle()
 }
 
 // fake is one node of a pair.
@@ -105,8 +125,12 @@ func (p *pair) tell(n *fake, in Input) {
 			continue
 		}
 		d.Payload, d.From = bytes.Clone(d.Payload), n.addr
-		o := p.other(n)
-		o.inbox = append(o.inbox, &Datagrams{Datagrams: []Datagram{d}})
+		o, in := p.other(n), &Datagrams{Datagrams: []Datagram{d}}
+		if typ := wire.Type(d.Payload[3]); p.hold != nil && p.hold(n, typ) {
+			p.held = append(p.held, delayed{o, typ, in})
+			continue
+		}
+		o.inbox = append(o.inbox, in)
 	}
 }
 

@@ -112,6 +112,71 @@ func TestMismatchRestartsWithoutHarm(t *testing.T) {
 	p.b.wantKernel(1)
 }
 
+// TestOldHeartbeatIsNoMismatch: a repair leaves out what has changed since the heartbeat that comes after it.
+func TestOldHeartbeatIsNoMismatch(t *testing.T) {
+	p := activeAndStandby(t)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Want }
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	if len(p.held) == 0 {
+		t.Fatal("b asks for nothing")
+	}
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Beat || typ == wire.Want }
+	p.advance(100 * time.Millisecond) // a heartbeat for the state before the change
+	f.State = flow.TCPFinWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.lose = nil
+	p.release(wire.Want)
+	p.advance(5 * time.Millisecond)
+	p.release(wire.Beat)
+	p.b.wantNote(NoteMismatch, 0)
+	p.hold = nil
+	p.release(wire.Want)
+	p.advance(time.Second)
+	p.b.wantReady(Ready)
+	p.b.ops = nil
+}
+
+// TestStandbysOwnFlowsAreNobodysTruth is O2.
+func TestStandbysOwnFlowsAreNobodysTruth(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.b, conn(5, noNAT))
+	p.advance(500 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.a, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.a.wantRole(Active)
+	p.a.wantLists(0, 0)
+	p.a.wantOps()
+}
+
+// TestAdoptedOnce is O5: a flow that was adopted and ended is not adopted again, though its first owner's copy
+// changes.
+func TestAdoptedOnce(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.settle()
+	p.b.wantLists(1, 0)
+	p.event(p.b, flow.EventDestroy, f)
+	f.State = flow.TCPFinWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(20 * time.Millisecond)
+	p.lose = func(*fake, wire.Type) bool { return true }
+	p.advance(500 * time.Millisecond)
+	p.notice(p.b, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantLists(0, 0)
+	p.b.wantOps()
+	p.a.ops = nil
+}
+
 func TestTakeoverHotWritesNothing(t *testing.T) {
 	p := activeAndStandby(t)
 	p.packet(p.a, conn(1, noNAT))
@@ -318,6 +383,19 @@ func TestOverrunIsMadeGoodByADump(t *testing.T) {
 		t.Fatalf("state %d", got)
 	}
 	p.a.wantNote(NoteOverrun, 1)
+	p.b.ops = nil
+}
+
+// TestEventKnowsBetterThanADump is K9: what a dump saw before an event came does not count.
+func TestEventKnowsBetterThanADump(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	p.tell(p.a, &Command{Verb: VerbResync}) // the dump is on its way, with f in it
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(500 * time.Millisecond)
+	p.a.wantLists(0, 0)
+	p.b.wantKernel()
 	p.b.ops = nil
 }
 

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var mutations = flag.Bool("mutations", false, "break one rule after the other and see that somebody notices; takes minutes")
+
+// rules are broken one at a time: in file, old is replaced by new.
+var rules = []struct{ name, file, old, new string }{
+	{"R1: a record takes effect whatever is held of its key", "cache/replica.go",
+		"	case c.Seq > seq:\n", "	case c.Seq > seq && false:\n"},
+	{"R1: what is known takes effect again", "cache/replica.go",
+		"	if seq <= p.Have {\n", "	if seq <= p.Have && false {\n"},
+	{"R2: a range beyond a gap moves have", "cache/replica.go",
+		"	if from > p.Have {\n", "	if from > p.Have && false {\n"},
+	{"R6: the sweep does not wait for proof", "hear.go",
+		"	p.rep.Range(d.Prev, d.Last, e.release)\n",
+		"	p.rep.Range(d.Prev, d.Last, e.release)\n	if p.rep.Have >= p.base {\n		p.rep.Sweep(func(r ref) { e.sweeping(p, r) }, e.release)\n	}\n"},
+	{"R8: a heartbeat older than the data is believed", "hear.go",
+		"		if h.Counter < p.data {\n", "		if false {\n"},
+	{"R7: proof without comparing digests", "hear.go",
+		"	if !p.rep.Agrees(b.Last, int(b.Count), b.Digest) {\n", "	if false {\n"},
+	{"O2: a standby's own flows are adopted", "peers.go",
+		"{ return p.activation > 0 }", "{ return true }"},
+	{"O5: an update makes a flow adoptable again", "cache/replica.go",
+		"	c.Bits = c.Bits&^(Tomb|Stale|Refused) | tomb\n", "	c.Bits = tomb\n"},
+	{"O5: adoption moves instead of copying", "owner.go",
+		"	e.tbl.Drop(r, kernelOwner)\n	e.count.internal.Created++\n", "	e.tbl.Drop(r, kernelOwner)\n	e.tbl.Drop(r, p.owner)\n	e.count.internal.Created++\n"},
+	{"K7: what changes while an operation is under way is forgotten", "writer.go",
+		"		ent.Kern |= kAgain\n		return\n", "		return\n"},
+	{"K9: a dump is believed over events", "dump.go",
+		"	if ent.Stamp == e.dump.generation {\n		return\n	}\n", ""},
+	{"K9: a dump after a loss does not wait", "own.go",
+		"	d.retryAt = e.now.Add(queueRead)\n", "	d.retryAt = time.Time{}\n	e.startDump()\n"},
+	{"K12: an eviction is an end", "evict.go",
+		"	return nat\n}\n", "	return nat && false\n}\n"},
+	{"K3: what the kernel translates otherwise is only updated", "writer.go",
+		"ent.Shape != shape(&c.Value.Reply)):\n		e.replace(r)", "false):\n		e.replace(r)"},
+	{"an end is not verified where we wrote the entry", "own.go",
+		"	case own != nil && written && e.role.is != Standby:\n", "	case false:\n"},
+	{"purge: at once, whether or not a packet came", "purge.go",
+		"	if ent.Kern&kSuspect == 0 || expires > ent.Due+refreshSlack {\n", "	if ent.Kern&kSuspect == 0 {\n"},
+	{"purge: without HAVE >= L", "purge.go",
+		"	if l.theyHave < p.last {\n", "	if false {\n"},
+	{"readiness does not wait for the kernel", "role.go",
+		"!e.writer.filled ||", ""},
+	{"a demoted node's entries are not rewritten", "owner.go",
+		"			if e.writes() && (e.leaderLists(r) != nil ||", "			if e.writes() && (e.leaderLists(r) != nil && e.log.Lives(r) == nil ||"},
+	{"a takeover commits nothing", "owner.go",
+		"	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 ||", "	case ent.Kern&kReplace != 0 && e.role.is != TakingOver ||"},
+}
+
+// TestMutations breaks each rule and wants the simulation, or a scenario, to notice.
+func TestMutations(t *testing.T) {
+	if !*mutations {
+		t.Skip("only with -mutations")
+	}
+	for _, m := range rules {
+		t.Run(m.name, func(t *testing.T) {
+			out, err := withMutation(t, m.file, m.old, m.new)
+			if err == nil {
+				t.Error("nobody noticed")
+				return
+			}
+			if !strings.Contains(out, "--- FAIL") {
+				t.Fatalf("it does not even run:\n%s", out)
+			}
+			for _, line := range strings.Split(out, "\n") {
+				if strings.Contains(line, "seed ") || strings.Contains(line, "--- FAIL: Test") {
+					t.Log(strings.TrimSpace(line))
+					return
+				}
+			}
+		})
+	}
+}
+
+// withMutation runs the tests of the engine and of the simulation on a changed file, which is laid over the
+// real one.
+func withMutation(t *testing.T, file, old, changed string) (string, error) {
+	path, err := filepath.Abs(filepath.Join("..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), old); n != 1 {
+		t.Fatalf("%s has the mutation's place %d times", file, n)
+	}
+	dir := t.TempDir()
+	over := filepath.Join(dir, "mutated.go")
+	if err := os.WriteFile(over, []byte(strings.Replace(string(text), old, changed, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {path: over}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "test", "-overlay", list, "-vet=off", "..", "-run", "^Test").CombinedOutput()
+	if err != nil {
+		return string(out), err
+	}
+	out, err = exec.Command("go", "test", "-overlay", list, "-vet=off", ".", "-run", "TestSeeds$").CombinedOutput()
+	return string(out), err
+}
