@@ -1,3 +1,75 @@
-// Package sim lets two or three whole engines live through trouble that one seed draws, in virtual time, and
-// judges them by what really happened.
+// Package sim lets two or three whole engines live through trouble that one seed draws, in virtual time and
+// one goroutine, and judges them by what really happened.
+//
+//	clients --packets--> kernel --events, late or lost--> engine --datagrams--> network --> other engines
+//	                       ^                                |   ^
+//	                       +---- operations, slow, ---------+   +---- notices, after the address came or went
+//	                             unanswered, refused                  (keepalived)
+//
+// A node is a kernel (kernel.go: a table in which no tuple is taken twice, masqueraded flows that go with their
+// address, a queue that overruns, dumps between events), an engine and what keepalived makes of it (node.go).
+// Clients open, use and end connections at whichever node has the virtual address (client.go); the mark of an
+// entry names the incarnation, so that a judge can follow it through every cache. faults.go draws at least
+// four kinds of trouble and the moments for them; after some time there is peace, and then everything has to
+// agree. judge.go holds the invariants:
+//
+//	I1  after peace replicas equal logs, the active node's own cache equals its kernel, hot kernels the leader's
+//	I2  proof means that the replica is the origin's own cache; ready means that the kernel has it too
+//	I3  the sequence number of a key never falls below one that is said to be known
+//	I4  a live flow is deleted only where the rules say so
+//	I5  no incarnation comes back whose end this node saw as the one that decides
+//	I6  a takeover leaves nothing behind but what it reports
+//	I7  an active node tells the end only of what its kernel has lost
+//	I9  memory is bounded
+//	I10 a takeover ends, a digest never differs without cause
+//	I11 a replica holds what the origin wrote, whatever their roles
+//	I12 a ready node has rewritten the entries that would refuse the packets of a connection gone on elsewhere
+//	I14 the same seed gives the same bytes
+//
+// A failing seed prints itself and its last events:
+//
+//	go test ./engine/sim -run 'TestSeed$' -seed=N      replays one with its whole trace
+//	go test ./engine/sim -run 'TestSeeds$' -seeds=N    simulates many (-first: where to begin)
+//	go test ./engine/sim -run TestMutations -mutations breaks one rule after the other
+//
+// # What simulations changed
+//
+// Seeds are those of the day when each was found; later changes of the simulation draw other lives from them.
+//
+//   - A digest that differs counts only in a heartbeat newer than every DATA (1188, 1779). A repair is made of
+//     the present state: it leaves out a key that has changed since the heartbeat that overtook it, so that the
+//     log seems known up to the heartbeat's end and lacks that key.
+//   - A leader is settled by a proof heard after it became the leader, not by an older lease.
+//   - What the kernel's entry looks like is remembered beside it (6, 16, 68): which copy it was written from is
+//     no longer known once the leader changes, and an update never changes a translation.
+//   - The end of an entry that we have written is verified by a question before it is told (17, 2133): the
+//     event may be about the entry that was there before ours.
+//   - A DESTROY without a timeout, from a kernel that tells timeouts, is an expiry and no eviction (8, 10).
+//   - An eviction that only a dump brings to light looks for addresses that left since the overrun (1604).
+//   - The dump after an overrun waits until the queue has been read (1740, 1279): what was queued before the
+//     loss is older than the dump, and would count as newer.
+//   - A dump follows every takeover (23, 27): entries of flows that had ended elsewhere may carry traffic again.
+//   - An active node goes on adopting what the nodes before it listed when they stepped back, until it has all
+//     of it, since their last records may have been lost; but nothing that ended here since (1012).
+//   - An own flow whose reply tuple a live one has is yielded at once (1712, 1510): while it is listed, standbys
+//     make the other one give way to it.
+//   - An entry of the leader's former incarnation with another translation is replaced even by a node that is
+//     taking over, unless a packet made it there (54); once active, the cache follows the kernel instead.
+//   - An operation that stays unanswered ends neither in a second try nor in a wait while taking over: it is
+//     tried again later, and counts as failed until then.
+//   - EBUSY is answered by a look first (1359): deleting and creating would take a live entry away for a moment.
+//   - Readiness waits until everything that a new leader listed has been through the kernel writer once (5).
+//   - A failed dump is tried again after a pause.
+//
+// # What is known and left
+//
+//   - Adoption by a record that comes after the end of its flow was told by another node: a mark on a copy that
+//     is not there yet is impossible. It costs a stale entry until its timeout; it needs two failovers within
+//     the time of one repair (2064). Counted as "adopted by a record that came after the end".
+//   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
+//     the new one has it written once more (58).
+//   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
+//     listed at that time.
+//   - A copy refreshed at half of its timeout may have less left at a takeover than the flow had: a connection
+//     whose packets come in the second half of its timeout can then lose its entry.
 package sim
