@@ -399,6 +399,24 @@ func TestEventKnowsBetterThanADump(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestQueuedEventsAreOlderThanTheDumpAfterALoss: what was in the queue when it overran is read after the loss
+// is told.
+func TestQueuedEventsAreOlderThanTheDumpAfterALoss(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	old := f
+	f.State = flow.TCPTimeWait // its event was lost
+	p.tell(p.a, &KernelEvents{Lost: true})
+	p.event(p.a, flow.EventUpdate, old)
+	p.a.kernel[f.Key] = f
+	p.advance(time.Second)
+	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Fatalf("state %d", got)
+	}
+	p.b.ops = nil
+}
+
 func TestStatisticsAddUp(t *testing.T) {
 	p := activeAndStandby(t)
 	for i := range 10 {
