@@ -223,13 +223,15 @@ func (n *node) within(f func() error) error {
 // try runs a command in the namespace.
 func (n *node) try(name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, faults strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &faults
 	if err := n.within(cmd.Start); err != nil {
 		return "", err
 	}
-	err := cmd.Wait()
-	return out.String(), err
+	if err := cmd.Wait(); err != nil {
+		return out.String() + faults.String(), err
+	}
+	return out.String(), nil
 }
 
 func (n *node) run(name string, args ...string) string {

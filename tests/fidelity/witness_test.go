@@ -3,6 +3,7 @@ package fidelity
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -42,6 +43,16 @@ const carriedStatus = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x200
 // library reads the table with ti-mo/conntrack, by the original direction.
 func (n *node) library() map[string]entry {
 	n.t.Helper()
+	table := map[string]entry{}
+	for _, f := range n.flows() {
+		table[flowName(&f)] = libraryEntry(&f)
+	}
+	return table
+}
+
+// flows are all but the nodes' own.
+func (n *node) flows() []conntrack.Flow {
+	n.t.Helper()
 	conn, err := conntrack.Dial(&netlink.Config{NetNS: n.handle})
 	if err != nil {
 		n.t.Fatal(err)
@@ -51,13 +62,7 @@ func (n *node) library() map[string]entry {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	table := map[string]entry{}
-	for i := range flows {
-		if !nodes(flows[i].TupleOrig.IP.SourceAddress) {
-			table[flowName(&flows[i])] = libraryEntry(&flows[i])
-		}
-	}
-	return table
+	return slices.DeleteFunc(flows, func(f conntrack.Flow) bool { return nodes(f.TupleOrig.IP.SourceAddress) })
 }
 
 // nodes says that a flow from that address is the nodes' own: between the daemons, or neighbour discovery.
@@ -131,7 +136,7 @@ func (n *node) program() map[string]bool {
 	for _, family := range []string{"ipv4", "ipv6"} {
 		for line := range strings.Lines(n.run("conntrack", "-L", "-f", family, "-o", "extended")) {
 			words := strings.Fields(line)
-			if len(words) < 8 || words[0] != family {
+			if len(words) < 8 || words[0] != family || strings.Contains(line, "src=192.168.77.") || strings.Contains(line, "src=fe80:") {
 				continue
 			}
 			kept := append([]string{}, words[:4]...)

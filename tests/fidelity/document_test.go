@@ -1,0 +1,121 @@
+package fidelity
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/FIDELITY.md from what is seen")
+
+const documentPath = "../../docs/FIDELITY.md"
+
+// columns of the document; the rest of the fields is in its notes.
+var columns = []string{fReply, fZone, fStatus, fTimeout, fState, fTags, fScale, fFlags, fMark, fLabels, fHelper, fMaster,
+	fSeqAdj, fSynProxy, fDone, fCounters, fTime}
+
+// seen is what the tests of this run saw, of all kinds.
+var seen = newRecord()
+
+// TestMain looks at the document last: it needs what all tests saw.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == ""; code == 0 && whole {
+		if err := document(preamble + table() + notes() + closing); err != nil {
+			fmt.Println("FAIL:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// document compares docs/FIDELITY.md with the text, or writes it.
+func document(text string) error {
+	if *update {
+		return os.WriteFile(documentPath, []byte(text), 0o644)
+	}
+	if was, err := os.ReadFile(documentPath); err != nil || string(was) != text {
+		return errors.New("docs/FIDELITY.md does not say what was seen: go test ./tests/fidelity -update, and read the difference")
+	}
+	return nil
+}
+
+const preamble = `# What of a connection is carried
+
+Written by a test (tests/fidelity) from what it saw: every kind of flow below was made in the kernel of one firewall, through ctsync, and its
+copy in the other's was compared field by field by programs that are not ours.
+
+- **carried**: the field had a value that is not the kernel's default, and the copy had the same, at a hot standby and after the commit of a warm
+  one; after every change, at the node that led first and at the one that took over. Marks and labels, and where the kind has them state,
+  window scales, tags, sequence adjustments and SYN proxy, were changed twice; marks and labels were then cleared. Timeouts differ by the
+  seconds on the way; a copy is refreshed at half of its time, since packets refresh the original without a word.
+- **·**: the flow has no such thing.
+- **n**: not carried; the note says which rule of the kernel forbids it.
+
+"Status" is the bits that say what the flow is: seen reply, assured, confirmed, expected, source and destination NAT, sequence adjustment, fixed
+timeout, helper. "Reply tuple" is the whole of a translation: what a packet of the other direction looks like.
+Flows whose name begins with "packets" were made by packets and rules; the others over netlink.
+`
+
+const closing = `
+## Not in the table
+
+- Labels at a standby whose rules do not use labels: its kernel has no room for them in a flow, and everything else is carried (tested).
+- A related flow whose master a filter leaves out: it is carried without a master (tested).
+- Labels that Open vSwitch or tc clear, without a netlink request: the kernel's event does not say so. Those that a netlink request clears are cleared; a rule of nftables can only set them.
+- A helper that is taken from a flow: the kernel gives a flow its helper only when it is made.
+- The interface that a masqueraded flow goes with: ctnetlink has no attribute for it. The copy is translated all the same, and stays when that interface goes down.
+- Security marks: ctnetlink shows them and takes none.
+- DCCP: kernels from 6.17 on do not track it.
+- Flows that begin or end at a firewall itself (a redirect to a proxy on it, for one), and link-local ones: left out on purpose.
+`
+
+func table() string {
+	var b strings.Builder
+	b.WriteString("\n| flow | " + strings.Join(columns, " | ") + " |\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, kind := range seen.kinds() {
+		b.WriteString("| " + kind)
+		for _, c := range columns {
+			b.WriteString(" | " + seen.cell(kind, c))
+		}
+		b.WriteString(" |\n")
+	}
+	return b.String()
+}
+
+func notes() string {
+	var b strings.Builder
+	b.WriteString("\n## Notes\n\n")
+	for i, n := range notCarriedFields {
+		fmt.Fprintf(&b, "%d. %s: %s.\n", i+1, n.field, n.why)
+	}
+	return b.String()
+}
+
+// kinds are in the order of the catalogue, then those of packets.
+func (r *record) kinds() (names []string) {
+	for _, k := range catalogue() {
+		names = append(names, k.name)
+	}
+	for _, t := range talks() {
+		names = append(names, "packets: "+t.name)
+	}
+	return slices.DeleteFunc(names, func(kind string) bool { return !r.value[[2]string{kind, fReply}] })
+}
+
+// cell is what the document says of a field of a kind.
+func (r *record) cell(kind, field string) string {
+	at := [2]string{kind, field}
+	switch {
+	case r.lost[at] != 0:
+		return fmt.Sprint(r.lost[at])
+	case r.value[at]:
+		return "carried"
+	}
+	return "·"
+}
