@@ -40,14 +40,23 @@ const start = `
 // boot boots a machine, which is gone when the test ends. nspawn are further options, for networks.
 func boot(t *testing.T, host string, nspawn ...string) *machine {
 	t.Helper()
+	return bootIn(t, "", host, nspawn...)
+}
+
+// bootIn boots a machine whose cables end in a network namespace, where empty is this one.
+func bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
+	t.Helper()
 	m := &machine{t: t, name: fmt.Sprintf("ctsync-%d-%s", os.Getpid(), host), run: filepath.Join(scratch, host)}
 	for _, dir := range []string{"upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(m.run, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	args := append([]string{"--mount", "--propagation", "private", "bash", "-euc", start, "bash"}, nspawn...)
-	m.nspawn = exec.Command("unshare", args...)
+	args := append([]string{"unshare", "--mount", "--propagation", "private", "bash", "-euc", start, "bash"}, nspawn...)
+	if ns != "" {
+		args = append([]string{"nsenter", "--net=/run/netns/" + ns}, args...)
+	}
+	m.nspawn = exec.Command(args[0], args[1:]...)
 	m.nspawn.Env = append(os.Environ(), "NAME="+m.name, "HOST="+host, "RUN="+m.run, "ROOT="+filepath.Join(scratch, "root"),
 		"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_LOG_LEVEL=warning")
 	m.nspawn.Stdout, m.nspawn.Stderr = &m.log, &m.log

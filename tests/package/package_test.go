@@ -130,7 +130,7 @@ func confined(m *machine) {
 	inside := "nsenter -t " + pid + " -m -- sh -c "
 	for _, forbidden := range []string{"touch /usr/x", "touch /etc/ctsync/x", "touch /var/x", "touch /run/x", "echo 0 >/proc/sys/net/ipv4/ip_forward",
 		"touch /sys/fs/cgroup/x", "test -e /dev/kmsg", "ls /home/* /root/*", "test -e /tmp/outside"} {
-			m.fails(inside + "'" + forbidden + "'")
+		m.fails(inside + "'" + forbidden + "'")
 	}
 	m.must(inside + "'touch /run/ctsync/x /run/ctsync-track/x && rm /run/ctsync/x /run/ctsync-track/x'")
 }
