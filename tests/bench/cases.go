@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,7 +46,7 @@ var cases = []aCase{
 
 func (r *round) run() error {
 	for _, c := range cases {
-		if r.plan.only != nil && !r.plan.only[c.name] {
+		if r.plan.only != nil && !r.plan.only[c.name] || r.c.cases != nil && !slices.Contains(r.c.cases, c.name) {
 			continue
 		}
 		if c.do != nil {

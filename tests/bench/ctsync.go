@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// ctsync is the program of this project, with further lines of configuration.
+// ctsync is the program of this project, with or without a key for its sync link.
 type ctsync struct {
 	nodes
 	program string
-	lines   []string
+	sealed  bool
 	socket  [2]string
 	hot     bool
 	lab     *lab
@@ -28,17 +28,20 @@ func (c *ctsync) start(l *lab, hot bool) error {
 	if hot {
 		standby = "standby hot"
 	}
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
 	for i, ns := range []string{l.a, l.b} {
 		path := filepath.Join(l.folder, "ctsync-"+strconv.Itoa(i))
 		c.socket[i] = path + ".ctl"
 		lines := append([]string{
 			"node-name n" + strconv.Itoa(i), "failover-mechanism cluster group G", "interface sync0", standby,
 			"event-listen-queue-size 64", "sync-queue-size 8", "track-file " + path + ".ready",
-		}, c.lines...)
+		}, key...)
 		if err := os.WriteFile(path+".conf", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return err
 		}
-		var err error
 		if c.nodes[i], err = l.start(ns, c.program, "daemon", "--config", path+".conf", "--control", c.socket[i]); err != nil {
 			return err
 		}
@@ -47,6 +50,18 @@ func (c *ctsync) start(l *lab, hot bool) error {
 		return fmt.Errorf("%w: %s", err, c.nodes[0].tail())
 	}
 	return nil
+}
+
+// key is the line that names a new key file, of a sealed pair.
+func (c *ctsync) key() ([]string, error) {
+	if !c.sealed {
+		return nil, nil
+	}
+	path := filepath.Join(c.lab.folder, "key")
+	if _, err := os.Stat(path); err == nil {
+		return []string{"key-file " + path}, nil
+	}
+	return []string{"key-file " + path}, run(c.program, "keygen", path)
 }
 
 func (c *ctsync) begin() error {

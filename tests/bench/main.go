@@ -15,12 +15,14 @@ import (
 	"time"
 )
 
-// variants are what ctsync is compared as: lines of configuration. The plain one is the first.
+// variants are what ctsync is compared as. The plain one is the first and goes through all cases.
 var variants = []struct {
-	name  string
-	lines []string
+	name   string
+	sealed bool
+	cases  []string // nil: all
 }{
-	{ours, nil},
+	{name: ours},
+	{name: ours + " sealed", sealed: true, cases: []string{"warm", "hot", "full"}},
 }
 
 type settings struct {
@@ -147,9 +149,9 @@ func (s *settings) measure(l *lab) error {
 }
 
 func (s *settings) contenders() []contender {
-	out := []contender{{nothing, nil}, {theirs, func() pair { return &conntrackd{} }}}
+	out := []contender{{name: nothing}, {name: theirs, make: func() pair { return &conntrackd{} }}}
 	for _, v := range variants {
-		out = append(out, contender{v.name, func() pair { return &ctsync{program: s.program, lines: v.lines} }})
+		out = append(out, contender{v.name, func() pair { return &ctsync{program: s.program, sealed: v.sealed} }, v.cases})
 	}
 	return out
 }

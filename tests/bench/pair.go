@@ -26,8 +26,9 @@ func (n *nodes) standby() *process { return n[1] }
 
 // contender is a program with what it is told.
 type contender struct {
-	name string // in the tables
-	make func() pair
+	name  string // in the tables
+	make  func() pair
+	cases []string // nil: all
 }
 
 // stopPair ends both nodes.

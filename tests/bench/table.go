@@ -64,6 +64,9 @@ func results(s samples, variant string) (out []result) {
 		if len(v[variant]) == 0 {
 			continue
 		}
+		if variant != ours && r.seal[0] > 0 {
+			r.least, r.goal = r.seal[0], r.seal[1]
+		}
 		them := v[theirs]
 		if r.key == rowTakeover {
 			them = s[rowCommit][theirs]
@@ -157,8 +160,10 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "%-52s %-11s %10s\n", f.Title, f.Unit, figure(f.Value))
 	}
 	fmt.Fprintln(w)
+	said := map[string]bool{}
 	for _, x := range r.Rows {
-		if x.Note != "" && x.Contender == ours {
+		if x.Note != "" && !said[x.Note] {
+			said[x.Note] = true
 			fmt.Fprintf(w, "%s: %s\n", x.Title, x.Note)
 		}
 	}
