@@ -47,7 +47,7 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	out := newOutbox(os.Stderr)
 	defer out.close()
 	level := &slog.LevelVar{}
-	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+	log := newLog(out, level)
 	cfg, err := load(configPath)
 	if err != nil {
 		return err

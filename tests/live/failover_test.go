@@ -40,12 +40,32 @@ func TestFailover(t *testing.T) {
 			t.Run(nat.String()+" "+standby, func(t *testing.T) {
 				t.Parallel()
 				l := run(t, lab.Options{NAT: nat}, "standby "+standby)
-				results := cycles(t, l, talk(t, l, usual), try, pick(3, 100), 10*time.Second)
+				traffic := talk(t, l, usual)
+				bothSynced(t, l, 10*time.Second)
+				results := cycles(t, l, traffic, try, pick(3, 100), 10*time.Second)
 				t.Logf("\n%s", lab.Table(results))
 				balanced(t, l.R1)
+				quiet(t, l.R2, len(results))
 			})
 		}
 	}
+}
+
+// quiet fails the test if a router's journal has more lines than its role changes can explain.
+func quiet(t *testing.T, r *lab.Router, changes int) {
+	t.Helper()
+	kinds := map[string]int{}
+	total := 0
+	for line := range strings.Lines(said(r, time.Time{})) {
+		_, event, _ := strings.Cut(line, "event=")
+		event, _, _ = strings.Cut(strings.TrimSpace(event), " ")
+		kinds[event]++
+		total++
+	}
+	if total > 10+12*changes {
+		t.Errorf("%s: %d lines in the journal for %d role changes: %v", r.Name, total, changes, kinds)
+	}
+	t.Logf("%s: journal %v", r.Name, kinds)
 }
 
 // Nor with a large table. A hot standby forwards as soon as it has the address, however many flows there are.
