@@ -51,9 +51,10 @@ func TestEquality(t *testing.T) {
 			traffic := talk(t, l, small)
 			bothSynced(t, l, 10*time.Second)
 			// A mark is an administrator's or a rule's; it comes along.
-			if _, err := l.R1.Run("conntrack", "-U", "-p", "tcp", "-d", lab.ServerAddress.String(), "-m", "77"); err != nil {
-				t.Fatal(err)
-			}
+			await(t, "conntrack(8) to set it, which it does not always in a table that changes", 3*time.Second, func() bool {
+				_, err := l.R1.Run("conntrack", "-U", "-p", "tcp", "-d", lab.ServerAddress.String(), "-m", "77")
+				return err == nil
+			})
 			equal(t, l, "at start")
 			if out, err := l.R2.Run("conntrack", "-L", "-p", "tcp", "-m", "77"); err != nil || strings.Count(out, "mark=77") < small.TCP {
 				t.Errorf("the standby has %d flows with the mark: %v", strings.Count(out, "mark=77"), err)

@@ -64,6 +64,7 @@ func TestKilledDaemon(t *testing.T) {
 				t.Errorf("in sync again only after %s (p99)", p99)
 			}
 			bothSynced(t, l, 5*time.Second)
+			equal(t, l, who+" killed")
 			try(t, traffic, l.Cycle()[0])
 		})
 	}
