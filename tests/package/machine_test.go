@@ -65,8 +65,8 @@ func bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.halt)
-	m.await("process 1", 20*time.Second, m.findLeader)
-	m.await("the boot", 30*time.Second, func() bool {
+	m.await("process 1", time.Minute, m.findLeader)
+	m.await("the boot", time.Minute, func() bool {
 		out, _ := m.try("systemctl is-system-running")
 		return strings.TrimSpace(out) == "running" || strings.TrimSpace(out) == "degraded"
 	})
@@ -154,10 +154,13 @@ func (m *machine) await(what string, within time.Duration, done func() bool) {
 	m.t.Helper()
 	for end := time.Now().Add(within); !done(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			m.t.Fatalf("%s: not within %v: %s", what, within, m.log.String())
+			m.t.Fatalf("%s: not within %v: %s", what, within, tail(m.log.String()))
 		}
 	}
 }
+
+// tail is the end of a machine's console.
+func tail(s string) string { return s[max(0, len(s)-1000):] }
 
 // write writes a file of the machine's.
 func (m *machine) write(path, text string) {
