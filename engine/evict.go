@@ -170,6 +170,7 @@ func (e *Engine) decideWaiting(h held) {
 	e.evict.kept++
 	if e.role.is == Standby {
 		e.tbl.Drop(h.r, kernelOwner)
+		e.leaderAgain(h.r)
 		return // it is the active node's now
 	}
 	c.Bits |= cache.Evicted

@@ -66,6 +66,11 @@ func (e *Engine) kernelResult(res *flow.Result) {
 func (e *Engine) unanswered(r ref) bool {
 	e.count.kernel.Retried++
 	e.writer.unanswered++
+	e.writer.answered--
+	e.writer.issued--
+	if !e.writer.filled {
+		e.writer.scanned, e.writer.refill = false, true
+	}
 	if e.role.is != TakingOver && e.writer.unanswered <= maxOutstanding {
 		return true
 	}
@@ -374,6 +379,10 @@ func (e *Engine) retryRefused() {
 		e.addJob(e.scanEntries(e.retryFailed))
 	}
 	w.somethingWent = false
+	if w.refill && e.role.is == Standby && e.peers.settled {
+		w.refill = false
+		e.fill()
+	}
 	kept := w.refused[:0]
 	for _, h := range w.refused {
 		c := e.still(h, anyBits)

@@ -161,8 +161,12 @@ func TestAdoptedOnce(t *testing.T) {
 	p.notice(p.b, vrrp.Master)
 	p.notice(p.a, vrrp.Backup)
 	p.settle()
+	p.lose = func(from *fake, _ wire.Type) bool { return from == p.b } // so that a does not yield it
+	p.advance(300 * time.Millisecond)
 	p.b.wantLists(1, 0)
 	p.event(p.b, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.b.wantLists(0, 0)
 	f.State = flow.TCPFinWait
 	p.event(p.a, flow.EventUpdate, f)
 	p.advance(20 * time.Millisecond)
@@ -259,6 +263,46 @@ func TestPurgeSparesWhatAPacketRefreshed(t *testing.T) {
 	p.advance(60 * time.Second) // the kernel shows the same timeout again and again
 	p.b.wantOps()
 	p.b.wantKernel(9)
+}
+
+// TestPurgeWaitsUntilTheLeaderCouldAdopt: what only a demoted node had stays there until the leader's HAVE
+// says that it knows of it.
+func TestPurgeWaitsUntilTheLeaderCouldAdopt(t *testing.T) {
+	p := activeAndStandby(t)
+	p.swap(p.a, p.b)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data }
+	f := p.packet(p.b, conn(5, noNAT))
+	p.advance(300 * time.Millisecond)
+	p.swap(p.b, p.a)
+	for range 10 {
+		p.advance(5 * time.Second)
+		if h, ok := p.b.kernel[f.Key]; ok {
+			h.Timeout -= 5
+			p.b.kernel[f.Key] = h
+		}
+	}
+	p.b.wantKernel(5)
+	p.lose = nil
+	p.advance(time.Second)
+	p.a.wantKernel(5) // merged
+	p.a.ops, p.b.ops = nil, nil
+}
+
+func TestReadyWaitsForTheKernel(t *testing.T) {
+	p := newPair(t)
+	p.notice(p.a, vrrp.Master)
+	for i := range 5 {
+		p.packet(p.a, conn(1+i, noNAT))
+	}
+	p.b.mute = true
+	p.notice(p.b, vrrp.Backup)
+	p.advance(5 * time.Second)
+	p.b.wantReady(NotReady)
+	p.b.mute = false
+	p.advance(5 * time.Second)
+	p.b.wantReady(Ready)
+	p.b.wantKernel(1, 2, 3, 4, 5)
+	p.b.ops = nil
 }
 
 func TestEvictionIsNotAnEnd(t *testing.T) {

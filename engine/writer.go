@@ -58,6 +58,7 @@ type writer struct {
 	filling                          uint64
 	fillTo, fillOps                  uint64
 	scanned, filled                  bool
+	refill                           bool // some of it stayed unanswered
 }
 
 const (
@@ -117,7 +118,7 @@ func (w *writer) follow() {
 	case w.fillOps == 0:
 		w.fillOps = w.issued
 	}
-	w.filled = w.answered >= w.fillOps
+	w.filled = w.answered >= w.fillOps && len(w.waiting) == 0
 }
 
 // later asks for entry r to be looked at after a while, and not before creating goes on.
