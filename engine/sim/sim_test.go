@@ -84,6 +84,15 @@ func TestSeed(t *testing.T) {
 	t.Log(summary(r.Stats))
 }
 
+// TestOrderlyFailoversLoseNothing: without trouble no established connection is lost.
+func TestOrderlyFailoversLoseNothing(t *testing.T) {
+	for s := int64(1); s <= 12; s++ {
+		if r := RunCalm(s); r.Failure != nil {
+			t.Fatal(r.Failure)
+		}
+	}
+}
+
 // TestDeterminism is I14: the same seed gives the same bytes.
 func TestDeterminism(t *testing.T) {
 	for s := int64(1); s <= 5; s++ {

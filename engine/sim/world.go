@@ -214,6 +214,28 @@ func Run(seed int64, verbose func(string)) Result {
 	return r
 }
 
+// RunCalm simulates one seed without any trouble but orderly failovers, which may lose no connection that is
+// older than a second.
+func RunCalm(seed int64) Result {
+	w := newWorld(seed, 2+int(seed%2))
+	w.hot = seed%3 != 0
+	w.clients.calm = true
+	for _, n := range w.nodes {
+		w.after(w.between(0, 300*time.Millisecond), n.start)
+	}
+	w.after(time.Second, func() { w.makeMaster(w.nodes[0], "start") })
+	w.clients.begin()
+	w.run(6 * time.Second)
+	for range 8 {
+		w.makeMaster(w.anyNode(), "orderly failover")
+		w.run(w.between(2*time.Second, 8*time.Second))
+	}
+	w.clients.quiet = true
+	w.run(8 * time.Second)
+	w.judge.converge()
+	return Result{Seed: seed, Failure: w.failure, Time: w.now.Sub(w.begin), Steps: w.steps, Stats: w.stats}
+}
+
 // play is one life: start, trouble, peace, and what is left in the end.
 func (w *world) play() {
 	for _, n := range w.nodes {
