@@ -1,82 +1,76 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"ctsync/engine/flow"
-	"ctsync/internal/config"
-	"ctsync/internal/kernel"
+	"ctsync/internal/control"
+	"ctsync/internal/hostcheck"
 )
 
 func (p *program) check() *cobra.Command {
-	return leaf("check", "what is wrong with this host, and the remedy; exit code 0: nothing", none,
-		func(context.Context, []string) error { return p.checkHost() })
+	return leaf("check", "what is wrong with this host, before a failover shows it, and the remedy; exit code 0: nothing", none,
+		func(ctx context.Context, _ []string) error { return p.checkHost(ctx) })
 }
 
 type findingJSON struct {
+	ID     string `json:"id"`    // stable
+	Level  string `json:"level"` // problem or hint
 	Text   string `json:"text"`
 	Remedy string `json:"remedy"`
+	Where  string `json:"where"` // file:line, or empty
 }
 
-// checkHost looks at what replication needs of the kernel: with the buffer of the configuration, or where
-// that cannot be read of the default one, and with the flows that are there.
-func (p *program) checkHost() error {
-	c, _, err := config.Load(p.config)
-	if err != nil {
-		c = config.Default()
-	}
-	found := kernel.Check(kernel.Needs{ReceiveBuffer: c.EventQueue, Translated: translated()})
+// checkHost fails if there is a problem; hints are told only.
+func (p *program) checkHost(ctx context.Context) error {
+	found := hostcheck.Examine(hostcheck.Gather(ctx, hostcheck.Sources{Config: p.config, Control: p.socket(), Status: p.statusJSON}))
 	if err := p.printFindings(found); err != nil {
 		return err
 	}
-	if len(found) > 0 {
+	if hostcheck.Problems(found) > 0 {
 		return code(exitFailed)
 	}
 	return nil
 }
 
-func (p *program) printFindings(found []kernel.Finding) error {
+// statusJSON is the daemon's answer to `status --output json`. Its exit code is the verdict, which is no error.
+func (p *program) statusJSON(ctx context.Context) ([]byte, error) {
+	var out, said bytes.Buffer
+	if _, err := control.Call(ctx, p.socket(), control.Request{Verb: []string{"status"}, Output: "json"}, &out, &said); err != nil {
+		return nil, err
+	}
+	if out.Len() == 0 {
+		return nil, errors.New(strings.TrimSpace(said.String()))
+	}
+	return out.Bytes(), nil
+}
+
+func (p *program) printFindings(found []hostcheck.Finding) error {
 	if p.json() {
 		list := []findingJSON{}
 		for _, f := range found {
-			list = append(list, findingJSON{f.Text, f.Remedy})
+			list = append(list, findingJSON{f.ID, f.Level.String(), f.Text, f.Remedy, f.Where})
 		}
 		return p.printJSON(list)
 	}
 	for _, f := range found {
-		fmt.Fprintln(p.stdout, f)
+		where := ""
+		if f.Where != "" {
+			where = " (" + f.Where + ")"
+		}
+		fmt.Fprintf(p.stdout, "%s [%s]: %s%s\n    do: %s\n", f.Level, f.ID, f.Text, where, f.Remedy)
 	}
-	if len(found) == 0 {
+	if hostcheck.Problems(found) == 0 {
 		fmt.Fprintln(p.stdout, "this host is ready")
 	}
 	return nil
-}
-
-// errEnough ends a dump.
-var errEnough = errors.New("enough")
-
-// translated are the families with flows that have NAT. What cannot be read is told by kernel.Check itself.
-func translated() map[uint8]bool {
-	families := map[uint8]bool{}
-	_ = kernel.Dump(make([]flow.Flow, tablePiece), func(flows []flow.Flow) error {
-		for i := range flows {
-			f := &flows[i]
-			if f.Status&(flow.SrcNAT|flow.DstNAT) != 0 {
-				families[f.L3] = true
-			}
-		}
-		if families[flow.IPv4] && families[flow.IPv6] {
-			return errEnough
-		}
-		return nil
-	})
-	return families
 }
 
 // unit is the service that the package installs.

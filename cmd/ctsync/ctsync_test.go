@@ -319,25 +319,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestCheck: a namespace without rules is not ready, and the remedy makes it so.
-func TestCheck(t *testing.T) {
-	ns := fmt.Sprintf("ctsd%d", os.Getpid())
-	mustRun(t, "ip", "netns", "add", ns)
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
-	mustRun(t, "ip", "netns", "exec", ns, "sysctl", "-qw", "net.netfilter.nf_conntrack_events=1")
-	got := inNamespace(t, ns, "check", "--config", "/nonexistent")
-	if got.exit != 1 || !strings.Contains(got.stdout, "not active") {
-		t.Errorf("without rules: %+v", got)
-	}
-	mustRun(t, "ip", "netns", "exec", ns, "sh", "-c", enable)
-	if got := inNamespace(t, ns, "check"); got.exit != 0 || got.stdout != "this host is ready\n" {
-		t.Errorf("with a rule: %+v", got)
-	}
-	if got := inNamespace(t, ns, "check", "--output", "json"); got.stdout != "[]\n" {
-		t.Errorf("%+v", got)
-	}
-}
-
 // TestJournal calls journalctl for the unit; a stand-in tells what with.
 func TestJournal(t *testing.T) {
 	dir := t.TempDir()
