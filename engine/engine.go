@@ -139,6 +139,8 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 		}
 	case *Notice:
 		e.notice(in.Notice)
+	case *Members:
+		e.tracker.SetMembers(in.Names)
 	case *Addresses:
 		e.addresses(in.Addrs)
 	case *PayloadLimit:

@@ -46,6 +46,9 @@ type Datagram struct {
 // Notice is something that keepalived, a cluster manager or the operator said about the group.
 type Notice struct{ vrrp.Notice }
 
+// Members are the group's instances as keepalived's configuration names them now.
+type Members struct{ Names []string }
+
 // Addresses are all addresses of this node on links that are up, which may be usable as NAT source: sent at
 // start and whenever one changes. Own, sync and virtual addresses alike.
 type Addresses struct{ Addrs []netip.Addr }
@@ -91,6 +94,7 @@ func (*KernelResults) isInput() {}
 func (*KernelLimits) isInput()  {}
 func (*Datagrams) isInput()     {}
 func (*Notice) isInput()        {}
+func (*Members) isInput()       {}
 func (*Addresses) isInput()     {}
 func (*PayloadLimit) isInput()  {}
 func (*Filter) isInput()        {}

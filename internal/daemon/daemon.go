@@ -167,7 +167,7 @@ func (d *Daemon) newEngine() (*engine.Engine, error) {
 	}
 	cfg := engine.Config{
 		Node: d.cfg.NodeName, Epoch: wire.Epoch(random[:16]), Cluster: d.cfg.ClusterID,
-		Group: d.cfg.Failover.Group, Members: members(&d.cfg, d.log), Hot: d.cfg.Standby == config.Hot,
+		Group: d.cfg.Failover.Group, Members: d.drivers.firstMembers(), Hot: d.cfg.Standby == config.Hot,
 		PurgeTimeout: d.cfg.PurgeTimeout, CommitTimeout: d.cfg.CommitTimeout,
 		PayloadLimit: d.links.PayloadLimit(), TableMax: max,
 		Seed: binary.LittleEndian.Uint64(random[16:]), Filter: d.filter(&d.cfg),

@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"ctsync/engine"
@@ -23,6 +26,9 @@ type drivers struct {
 	fifo     *notify.FIFO
 	dbus     *notify.DBus
 	liveness *notify.Liveness
+
+	reading sync.Mutex
+	members []string // of the group, as last read
 }
 
 // openDrivers opens what the configuration names. With a cluster manager nothing is listened to but
@@ -66,15 +72,16 @@ func openFIFO(cfg *config.Config) (*notify.FIFO, error) {
 	return notify.OpenFIFO(cfg.NotifyFIFO, uid)
 }
 
-// members are the group's instances as far as keepalived's configuration tells.
-func members(cfg *config.Config, log *slog.Logger) []string {
-	if cfg.Failover.Mechanism != config.VRRP || cfg.KeepalivedConfig == "" {
+// firstMembers are the group's instances as far as keepalived's configuration tells.
+func (d *drivers) firstMembers() []string {
+	if d.cfg.Failover.Mechanism != config.VRRP || d.cfg.KeepalivedConfig == "" {
 		return nil
 	}
-	names, err := notify.Members(cfg.KeepalivedConfig, cfg.Failover.Group)
+	names, err := notify.Members(d.cfg.KeepalivedConfig, d.cfg.Failover.Group)
 	if err != nil {
-		log.Info("the group's members are learned from keepalived's notices", "reason", err)
+		d.log.Info("the group's members are learned from keepalived's notices", "reason", err)
 	}
+	d.members = names
 	return names
 }
 
@@ -87,7 +94,12 @@ func (d *drivers) close() {
 
 // run listens until the parts' context ends.
 func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
-	deliver := func(n vrrp.Notice) { l.step(&engine.Notice{Notice: n}) }
+	deliver := func(n vrrp.Notice) {
+		if readAgain(n) {
+			d.readMembers(l)
+		}
+		l.step(&engine.Notice{Notice: n})
+	}
 	if d.fifo != nil {
 		start(func(ctx context.Context) error { return d.fifo.Run(ctx, deliver) })
 	}
@@ -98,6 +110,25 @@ func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
 		start(func(ctx context.Context) error { return d.liveness.Run(ctx, deliver) })
 		start(func(ctx context.Context) error { d.ask(ctx, l, deliver); return nil })
 	}
+}
+
+// readAgain says that keepalived has read its configuration: it was started, or it tells so on the D-Bus.
+func readAgain(n vrrp.Notice) bool {
+	return n.Kind == vrrp.Daemon && n.State == vrrp.Unknown &&
+		(n.Event == vrrp.EventReloaded || n.Event == vrrp.EventRestarted || n.Event == "")
+}
+
+// readMembers hands on what keepalived's configuration says. Without an answer what was known stands.
+func (d *drivers) readMembers(l *loop) {
+	names, err := notify.Members(d.cfg.KeepalivedConfig, d.cfg.Failover.Group)
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	if err != nil || slices.Equal(names, d.members) {
+		return
+	}
+	d.members = names
+	d.log.Info("the group's members", "members", strings.Join(names, ", "))
+	l.step(&engine.Members{Names: names})
 }
 
 // Times of asking. What was written to the FIFO while no daemon read it is there at once.

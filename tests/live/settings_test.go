@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -197,7 +198,7 @@ func TestMetrics(t *testing.T) {
 				return err
 			}
 			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-				Dial: func(string, string) (net.Conn, error) { return conn, nil }}}
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 			r, err := client.Get("http://127.0.0.1:9780/metrics")
 			if err != nil {
 				return err
@@ -219,10 +220,12 @@ func TestPriority255(t *testing.T) {
 		if r.Name == "r1" {
 			r.Priority = 255
 		}
-		write(t, filepath.Join(r.Folder, "keepalived.conf"), []byte(r.KeepalivedConfig())) // before the daemon starts
 	})
 	traffic := talk(t, l, small)
 	awaitState(t, l.R1, "active", 3*time.Second, func(s status) bool { return s.Role == "active" && s.VRRP.Source == "fifo" })
+	await(t, "the members in the journal", time.Second, func() bool {
+		return strings.Contains(said(l.R1, time.Time{}), `members="VI_WAN, VI_LAN"`)
+	})
 	bothSynced(t, l, 10*time.Second)
 	try(t, traffic, l.Cycle()[2])
 	try(t, traffic, l.Cycle()[3])
