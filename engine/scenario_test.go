@@ -158,10 +158,9 @@ func TestAdoptedOnce(t *testing.T) {
 	f := p.packet(p.a, conn(1, noNAT))
 	p.advance(200 * time.Millisecond)
 	p.b.wantOps("create 1")
+	p.lose = func(from *fake, _ wire.Type) bool { return from == p.b } // so that a does not yield it
 	p.notice(p.b, vrrp.Master)
 	p.notice(p.a, vrrp.Backup)
-	p.settle()
-	p.lose = func(from *fake, _ wire.Type) bool { return from == p.b } // so that a does not yield it
 	p.advance(300 * time.Millisecond)
 	p.b.wantLists(1, 0)
 	p.event(p.b, flow.EventDestroy, f)
