@@ -230,14 +230,16 @@ func (e *Engine) leastNeeded(same []*peer) *peer {
 }
 
 func (e *Engine) greet(p *peer, same []*peer) {
-	for _, q := range same {
-		if q.live(e.now) {
-			e.note(Note{Kind: NoteDuplicate, Peer: p.name})
-			return
-		}
-		e.note(Note{Kind: NotePeerReplaced, Peer: p.name})
+	if len(same) == 0 {
 		return
 	}
+	kind := NotePeerReplaced
+	for _, q := range same {
+		if q.live(e.now) {
+			kind = NoteDuplicate
+		}
+	}
+	e.note(Note{Kind: kind, Peer: p.name})
 }
 
 // dropPeer forgets an epoch and all that it listed.

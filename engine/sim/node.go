@@ -46,7 +46,6 @@ type node struct {
 	cursor   uint64
 	dumpGen  int
 	epochs   []wire.Epoch
-	failures map[string]int
 }
 
 // issued is an operation on its way, and the role in which it was decided.
