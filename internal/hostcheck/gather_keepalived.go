@@ -163,3 +163,11 @@ func firstFault(said string) string {
 	}
 	return "it says nothing more"
 }
+
+// Owner is the user who owns what is at the path, or empty.
+func Owner(path string) string {
+	if path == "" {
+		return ""
+	}
+	return look(path).User
+}

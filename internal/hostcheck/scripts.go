@@ -79,7 +79,7 @@ func (s *subject) checkWords(c keepalived.Script) []Finding {
 		return nil
 	}
 	kind := map[string]string{"vrrp_sync_group": "GROUP", "vrrp_instance": "INSTANCE"}[c.In.Keyword()]
-	words := slices.DeleteFunc(slices.Clone(c.Command[2:]), func(w string) bool { return strings.HasPrefix(w, "-") })
+	words := withoutFlags(c.Command[2:])
 	if kind == "" || c.Keyword == "notify" {
 		return nil
 	}
@@ -94,4 +94,17 @@ func (s *subject) checkWords(c keepalived.Script) []Finding {
 	}
 	return []Finding{problem("script-words", c.Keyword+` "`+c.Command[0]+` notify `+strings.Join(right, " ")+`"`,
 		"%s of %s tells ctsync %q: keepalived appends nothing here, so the words must say kind, name and state", c.Keyword, name, strings.Join(words, " ")).at(c.At)}
+}
+
+// withoutFlags are the words of a command line that are no flags and no flags' values: each of ctsync's has one.
+func withoutFlags(words []string) (rest []string) {
+	for i := 0; i < len(words); i++ {
+		switch {
+		case !strings.HasPrefix(words[i], "--"):
+			rest = append(rest, words[i])
+		case !strings.Contains(words[i], "="):
+			i++
+		}
+	}
+	return rest
 }

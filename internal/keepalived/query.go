@@ -161,3 +161,17 @@ func commandWords(command string) (words []string) {
 	}
 	return words
 }
+
+// InstanceNames are the names of all instances that are in no group.
+func (c *Configuration) InstanceNames() (names []string) {
+	var grouped []string
+	for _, g := range c.top().All("vrrp_sync_group") {
+		grouped = append(grouped, Members(g)...)
+	}
+	for _, s := range c.top().All("vrrp_instance") {
+		if n := s.Arg(1); !slices.Contains(grouped, n) && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
