@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+)
+
+// creating is I5: no incarnation whose end was seen comes back.
+func (j *judge) creating(n *node, f *flow.Flow) {
+	s := j.of(n)
+	role := n.eng.RoleNow()
+	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
+		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
+		return
+	}
+	for epoch, have := range s.ledTo {
+		h := j.logs[epoch]
+		seq, ok := h.ended[f.Mark]
+		if ok && seq <= have && j.lateRecord(epoch, f.Mark) {
+			j.w.stats["adopted by a record that came after the end"]++
+			continue
+		}
+		if ok && seq <= have && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
+			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d", n, role, f.Key, f.Mark, h.node, seq)
+			return
+		}
+	}
+}
+
+func there(n *node, k flow.Key) string {
+	if e := n.kern.table[k]; e != nil {
+		return show(&e.f)
+	}
+	return "nothing"
+}
+
+func (j *judge) settledLeaderLists(n *node, f *flow.Flow) bool {
+	in := n.eng.Inspect()
+	if in.Role != engine.Standby {
+		return false
+	}
+	for _, l := range n.eng.Replica(in.Leader) {
+		if l.Flow.Key == f.Key && l.Flow.Mark == f.Mark && l.Bits&cache.Tomb == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// revived says that another node, which had not heard of the end at that time, made the incarnation its own
+// as the one that decides.
+func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
+	for epoch, h := range j.logs {
+		if h.node == n {
+			continue
+		}
+		lists := h.lists(mark) || n.w.now.Sub(h.left[mark]) < 3*time.Second
+		if h.lived[mark].After(end) || lists && (h.activeSince(end) || j.of(n).settled[epoch].After(end)) {
+			return true
+		}
+	}
+	return false
+}
+
+// activeSince says whether the node decided at t or later.
+func (h *history) activeSince(t time.Time) bool {
+	n := len(h.active)
+	return n > 0 && (h.active[n-1].IsZero() || h.active[n-1].After(t))
+}
+
+// lateRecord says that the log of another node that was active lists the incarnation still: its record may
+// have come only after the end that the teller told.
+func (j *judge) lateRecord(teller wire.Epoch, mark uint32) bool {
+	for epoch, h := range j.logs {
+		if epoch != teller && len(h.active) > 0 && h.lists(mark) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *history) lists(mark uint32) bool {
+	for _, l := range h.now {
+		if l.Flow.Mark == mark {
+			return true
+		}
+	}
+	return false
+}
+
+func show(f *flow.Flow) string {
+	return fmt.Sprintf("%v mark %d reply %v>%v:%d status %x state %d", f.Key, f.Mark, f.Reply.Src.Netip(f.L3), f.Reply.Dst.Netip(f.L3), f.Reply.DstL4, f.Status, f.State)
+}
+
+// updating is O6: an active node never makes an entry another incarnation's.
+func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
+	if n.asked != engine.Active || e.f.Mark == f.Mark || e.injected {
+		return
+	}
+	if j.w.now.Sub(e.made) < 5*time.Second {
+		j.w.stats["update met the next incarnation"]++ // the event that makes it good is on the way
+		return
+	}
+	j.w.fail("O6", "%s is active and turns %v mark %d into mark %d", n, f.Key, e.f.Mark, f.Mark)
+}
+
+// deleting is I4: no live flow is deleted.
+func (j *judge) deleting(n *node, e *kentry) {
+	w := j.w
+	role := n.asked
+	if role != engine.Standby {
+		if n.askedOwn != (flow.Tuple{}) && n.askedOwn != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
+			return // from before the other node led, which translated it in another way
+		}
+		if e.f.Status&flow.SeenReply != 0 {
+			w.fail("I4", "%s is %v and deletes %s, which has seen a reply; own cache: %s", n, role, show(&e.f), j.ownOf(n, e.f.Key))
+		}
+		return
+	}
+	for _, o := range w.nodes {
+		if o == n || o.eng == nil || o.frozen() || o.eng.RoleNow() != engine.Active || !o.vip {
+			continue
+		}
+		at := o.kern.table[e.f.Key]
+		if at == nil || at.f.Mark != e.f.Mark || at.f.Reply != e.f.Reply {
+			continue
+		}
+		h := j.logs[o.epoch]
+		own, ok := h.now[e.f.Key]
+		if h.toldEnd(e.f.Key, w.now) {
+			continue // and then that it began anew
+		}
+		if ok && own.Flow.Mark == e.f.Mark && w.now.Sub(o.roleAt) > 2*purgeTimeout && n.eng.Inspect().Leader == o.epoch {
+			w.fail("I4", "%s deletes %v mark %d, which the active %s has and lists", n, e.f.Key, e.f.Mark, o)
+			return
+		}
+	}
+	if w.now.Sub(e.seen) < purgeTimeout/2 && !j.endedSomewhere(e.f.Mark) {
+		w.stats["deleted what a packet met lately"]++
+	}
+}
+
+func (j *judge) endedSomewhere(mark uint32) bool {
+	for _, h := range j.logs {
+		if _, ok := h.ended[mark]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// lostConnection is told of a packet that met no entry.
+func (j *judge) lostConnection(n *node, x *conn) {
+	w := j.w
+	if w.clients.calm && w.now.Sub(x.born) > time.Second {
+		w.fail("calm", "%v mark %d is lost at %s: %+v", x.key, x.mark, n, n.kern.gone[x.mark])
+	}
+}
+
+// stale is told of a packet that an entry refuses, since its connection went on elsewhere.
+func (j *judge) stale(n *node, e *kentry) {}
