@@ -95,6 +95,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	p.beat, p.lastHeard = h.Counter, e.now
 	p.complete, p.hot, p.leaving, p.last = b.Complete, b.Hot, b.Leaving, b.Last
 	p.fresh = false
+	e.duplicated(p)
 	p.opens = [256]bool{}
 	for _, id := range b.Keys {
 		p.opens[id] = true
@@ -139,8 +140,9 @@ func (e *Engine) prove(p *peer, h *wire.Header, b *wire.Heartbeat) {
 		}
 		e.count.mismatches++
 		p.provenAt = time.Time{}
-		e.note(Note{Kind: NoteMismatch, Peer: p.name})
-		e.restartPeer(p, b.Last, "digests differ")
+		if e.restartPeer(p, b.Last, "digests differ") {
+			e.note(Note{Kind: NoteMismatch, Peer: p.name})
+		}
 		return
 	}
 	p.rep.Sweep(func(r ref) { e.sweeping(p, r) }, e.release)
@@ -152,10 +154,10 @@ func (e *Engine) prove(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	e.provenNow(p)
 }
 
-// restartPeer reads the log of p again, from the beginning (PROTOCOL R5).
-func (e *Engine) restartPeer(p *peer, last uint64, reason string) {
+// restartPeer reads the log of p again, from the beginning (PROTOCOL R5), unless it has just done so.
+func (e *Engine) restartPeer(p *peer, last uint64, reason string) bool {
 	if !p.restart.ready(e.now, time.Second, time.Minute) {
-		return
+		return false
 	}
 	p.restarts++
 	p.floor, p.base = p.beat, last
@@ -163,6 +165,7 @@ func (e *Engine) restartPeer(p *peer, last uint64, reason string) {
 	p.rep.Restart(e.release)
 	p.ask = asking{}
 	e.note(Note{Kind: NoteRestart, Peer: p.name, Reason: reason})
+	return true
 }
 
 func (e *Engine) hearRestart(p *peer, h *wire.Header, body []byte) error {

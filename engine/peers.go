@@ -19,6 +19,9 @@ type peer struct {
 	rep   *replica
 	addr  netip.AddrPort
 
+	met       time.Time // when it was first heard
+	duplicate bool      // another run of its name is heard at the same time, and that was told
+
 	trusted bool // it has answered a challenge, and not been silent for long since
 	keyID   uint8
 	opens   [256]bool      // ids of the keys it has
@@ -230,16 +233,25 @@ func (e *Engine) leastNeeded(same []*peer) *peer {
 }
 
 func (e *Engine) greet(p *peer, same []*peer) {
-	if len(same) == 0 {
+	p.met = e.now
+	if len(same) > 0 {
+		e.note(Note{Kind: NotePeerReplaced, Peer: p.name})
+	}
+}
+
+// duplicated notes, once, that two nodes have one name: a run that another has followed is still heard.
+func (e *Engine) duplicated(p *peer) {
+	if p.duplicate {
 		return
 	}
-	kind := NotePeerReplaced
-	for _, q := range same {
-		if q.live(e.now) {
-			kind = NoteDuplicate
+	e.peers.each(func(q *peer) {
+		if q != p && q.name == p.name && q.met.After(p.met) && e.now.Sub(q.met) > time.Second && q.live(e.now) {
+			p.duplicate = true
 		}
+	})
+	if p.duplicate {
+		e.note(Note{Kind: NoteDuplicate, Peer: p.name})
 	}
-	e.note(Note{Kind: kind, Peer: p.name})
 }
 
 // dropPeer forgets an epoch and all that it listed.

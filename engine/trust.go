@@ -15,7 +15,6 @@ import (
 type guard struct {
 	keys       []wire.Key
 	permissive bool
-	random     io.Reader
 	own        []*wire.Cipher // by key
 
 	pending []challenge
