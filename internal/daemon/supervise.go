@@ -64,6 +64,10 @@ func refuseRival() error {
 	if err != nil {
 		return nil // without /proc nothing can be found out
 	}
+	if rival := rivalSocket(); rival != "" {
+		return fmt.Errorf("daemon: conntrackd runs in this network namespace (it listens at %s): stop it with "+
+			"`systemctl disable --now conntrackd`, or set %s=1 if both are meant to run", rival, rivalOverride)
+	}
 	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, c := range comms {
 		name, err := os.ReadFile(c)
@@ -77,6 +81,19 @@ func refuseRival() error {
 		}
 	}
 	return nil
+}
+
+// rivalSocket is conntrackd's control socket in this network namespace, as conntrackd.conf usually names it. A
+// service from which other processes are hidden (ProtectProc=) still sees it.
+func rivalSocket() string {
+	text, _ := os.ReadFile("/proc/self/net/unix")
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) > 0 && strings.HasSuffix(words[len(words)-1], "/conntrackd.ctl") {
+			return words[len(words)-1]
+		}
+	}
+	return ""
 }
 
 // scrape is what the metrics are made of.
