@@ -11,7 +11,7 @@ import (
 
 // patient is a keepalived that bears with a busy machine: what is killed here are daemons, and a node that becomes
 // master for a moment while its own is dead is another matter.
-var patient = lab.Options{Advert: 300 * time.Millisecond}
+var patient = lab.Options{Advert: time.Second}
 
 // victims are whose daemon is killed.
 func victims(l *lab.Lab) map[string][]*lab.Router {
