@@ -16,13 +16,15 @@ import (
 	"ctsync/vrrp"
 )
 
-// pair is two engines on a link, each with a fake kernel that obeys at once. Its verbs say what happens, its
-// wants what must have come of it; an operation that no want has named fails the test.
+// pair is two engines on a link, or three, each with a fake kernel that obeys at once. Its verbs say what happens,
+// its wants what must have come of it; an operation that no want has named fails the test.
 type pair struct {
 	t    *testing.T
 	now  time.Time
 	a, b *fake
+	all  []*fake
 	lose func(from *fake, typ wire.Type) bool
+	cut  func(from, to *fake) bool
 	hold func(from *fake, typ wire.Type) bool // comes only with release
 	held []delayed
 }
@@ -68,18 +70,24 @@ const purgeAfter = 10 * time.Second
 
 func newPair(t *testing.T, options ...option) *pair {
 	p := &pair{t: t, now: time.Unix(1000, 0)}
-	p.a, p.b = p.node("a", 1, options), p.node("b", 2, options)
-	p.tell(p.a, &Tick{})
-	p.tell(p.b, &Tick{})
+	p.a, p.b = p.join("a", options...), p.join("b", options...)
 	p.advance(300 * time.Millisecond)
 	t.Cleanup(func() {
-		for _, n := range []*fake{p.a, p.b} {
+		for _, n := range p.all {
 			if len(n.ops) > 0 && !t.Failed() {
 				t.Errorf("%s did what nobody asked about: %s", n.name, strings.Join(n.ops, ", "))
 			}
 		}
 	})
 	return p
+}
+
+// join brings one more node to the link.
+func (p *pair) join(name string, options ...option) *fake {
+	n := p.node(name, byte(1+len(p.all)), options)
+	p.all = append(p.all, n)
+	p.tell(n, &Tick{})
+	return n
 }
 
 func (p *pair) node(name string, id byte, options []option) *fake {
@@ -90,13 +98,6 @@ func (p *pair) node(name string, id byte, options []option) *fake {
 	}
 	return &fake{p: p, name: name, e: New(c, rand.New(rand.NewSource(int64(id)))), kernel: map[flow.Key]flow.Flow{},
 		addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, id}), 3780)}
-}
-
-func (p *pair) other(n *fake) *fake {
-	if n == p.a {
-		return p.b
-	}
-	return p.a
 }
 
 // tell gives one input, and carries out what comes of it.
@@ -124,14 +125,22 @@ func (p *pair) tell(n *fake, in Input) {
 		if p.lose != nil && p.lose(n, wire.Type(d.Payload[3])) {
 			continue
 		}
-		d.Payload, d.From = bytes.Clone(d.Payload), n.addr
-		o, in := p.other(n), &Datagrams{Datagrams: []Datagram{d}}
-		if typ := wire.Type(d.Payload[3]); p.hold != nil && p.hold(n, typ) {
-			p.held = append(p.held, delayed{o, typ, in})
-			continue
+		for _, o := range p.all {
+			if o != n && (!d.To.IsValid() || d.To == o.addr) && (p.cut == nil || !p.cut(n, o)) {
+				p.carry(n, o, d)
+			}
 		}
-		o.inbox = append(o.inbox, in)
 	}
+}
+
+func (p *pair) carry(from, to *fake, d Datagram) {
+	d.Payload, d.From = bytes.Clone(d.Payload), from.addr
+	in := &Datagrams{Datagrams: []Datagram{d}}
+	if typ := wire.Type(d.Payload[3]); p.hold != nil && p.hold(from, typ) {
+		p.held = append(p.held, delayed{to, typ, in})
+		return
+	}
+	to.inbox = append(to.inbox, in)
 }
 
 // obey is the fake kernel.
@@ -198,13 +207,11 @@ func (n *fake) holder(f *flow.Flow) *flow.Flow {
 // settle delivers what is under way, without time passing.
 func (p *pair) settle() {
 	for range 1000 {
-		n := p.a
-		if len(n.inbox) == 0 {
-			n = p.b
-		}
-		if len(n.inbox) == 0 {
+		i := slices.IndexFunc(p.all, func(n *fake) bool { return len(n.inbox) > 0 })
+		if i < 0 {
 			return
 		}
+		n := p.all[i]
 		in := n.inbox[0]
 		n.inbox = n.inbox[1:]
 		p.tell(n, in)
@@ -218,7 +225,7 @@ func (p *pair) advance(d time.Duration) {
 	for {
 		p.settle()
 		next := end
-		for _, n := range []*fake{p.a, p.b} {
+		for _, n := range p.all {
 			if at := n.e.Deadline(); at.Before(next) {
 				next = at
 			}
@@ -232,7 +239,7 @@ func (p *pair) advance(d time.Duration) {
 		} else {
 			p.now = p.now.Add(50 * time.Microsecond)
 		}
-		for _, n := range []*fake{p.a, p.b} {
+		for _, n := range p.all {
 			if !n.e.Deadline().After(p.now) {
 				p.tell(n, &Tick{})
 			}

@@ -138,48 +138,6 @@ func TestOldHeartbeatIsNoMismatch(t *testing.T) {
 	p.b.ops = nil
 }
 
-// TestStandbysOwnFlowsAreNobodysTruth is O2.
-func TestStandbysOwnFlowsAreNobodysTruth(t *testing.T) {
-	p := activeAndStandby(t)
-	p.packet(p.b, conn(5, noNAT))
-	p.advance(500 * time.Millisecond)
-	p.notice(p.a, vrrp.Backup)
-	p.notice(p.a, vrrp.Master)
-	p.advance(500 * time.Millisecond)
-	p.a.wantRole(Active)
-	p.a.wantLists(0, 0)
-	p.a.wantOps()
-}
-
-// TestAdoptedOnce is O5: a flow that was adopted and ended is not adopted again, though its first owner's copy
-// changes.
-func TestAdoptedOnce(t *testing.T) {
-	p := activeAndStandby(t)
-	f := p.packet(p.a, conn(1, noNAT))
-	p.advance(200 * time.Millisecond)
-	p.b.wantOps("create 1")
-	p.lose = func(from *fake, _ wire.Type) bool { return from == p.b } // so that a does not yield it
-	p.notice(p.b, vrrp.Master)
-	p.notice(p.a, vrrp.Backup)
-	p.advance(300 * time.Millisecond)
-	p.b.wantLists(1, 0)
-	p.event(p.b, flow.EventDestroy, f)
-	p.advance(200 * time.Millisecond)
-	p.b.wantLists(0, 0)
-	f.State = flow.TCPFinWait
-	p.event(p.a, flow.EventUpdate, f)
-	p.advance(20 * time.Millisecond)
-	p.lose = func(*fake, wire.Type) bool { return true }
-	p.advance(500 * time.Millisecond)
-	p.notice(p.b, vrrp.Backup)
-	p.notice(p.b, vrrp.Master)
-	p.advance(500 * time.Millisecond)
-	p.b.wantRole(Active)
-	p.b.wantLists(0, 0)
-	p.b.wantOps()
-	p.a.ops = nil
-}
-
 func TestTakeoverHotWritesNothing(t *testing.T) {
 	p := activeAndStandby(t)
 	p.packet(p.a, conn(1, noNAT))

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+// TestStandbysOwnFlowsAreNobodysTruth is O2.
+func TestStandbysOwnFlowsAreNobodysTruth(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.b, conn(5, noNAT))
+	p.advance(500 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.a, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.a.wantRole(Active)
+	p.a.wantLists(0, 0)
+	p.a.wantOps()
+}
+
+// TestAdoptedOnce is O5: a flow that was adopted and ended is not adopted again, though its first owner's copy
+// changes.
+func TestAdoptedOnce(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.lose = func(from *fake, _ wire.Type) bool { return from == p.b } // so that a does not yield it
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(300 * time.Millisecond)
+	p.b.wantLists(1, 0)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.b.wantLists(0, 0)
+	f.State = flow.TCPFinWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(20 * time.Millisecond)
+	p.lose = func(*fake, wire.Type) bool { return true }
+	p.advance(500 * time.Millisecond)
+	p.notice(p.b, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantLists(0, 0)
+	p.b.wantOps()
+	p.a.ops = nil
+}
+
+// threeNodes has a active, b and c in sync with it.
+func threeNodes(t *testing.T) (p *pair, c *fake) {
+	p = activeAndStandby(t)
+	c = p.join("c")
+	p.notice(c, vrrp.Backup)
+	p.advance(2 * time.Second)
+	c.wantReady(Ready)
+	return p, c
+}
+
+// TestOnlyTheLeadersEndDeletes is O3: the end that another node tells changes its replica only.
+func TestOnlyTheLeadersEndDeletes(t *testing.T) {
+	p, c := threeNodes(t)
+	p.cut = func(from, to *fake) bool { return from == p.a && to == c || from == c && to == p.a }
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.swap(p.a, c) // which has never heard of the flow
+	p.advance(time.Second)
+	p.b.wantReady(Ready)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(500 * time.Millisecond)
+	p.b.wantOps()
+	p.b.wantKernel(1)
+}
+
+// TestTheLeadersEndIsAnEndOfEveryCopy is O3: what the leader saw end is not adopted from a node that listed it
+// before.
+func TestTheLeadersEndIsAnEndOfEveryCopy(t *testing.T) {
+	p, c := threeNodes(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	gone := map[*fake]bool{p.a: true}
+	p.cut = func(from, _ *fake) bool { return gone[from] }
+	p.notice(c, vrrp.Master)
+	p.advance(5 * time.Second)
+	p.b.wantLists(0, 1)
+	p.event(c, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.b.wantKernel()
+	gone[c] = true
+	p.b.ops, c.ops = nil, nil
+	p.notice(p.b, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantLists(0, 0)
+	p.b.wantOps()
+}
+
+// TestAnEndHereIsAnEndOfTheOthersCopy is O3, of two active nodes that met the same flow: the one that falls silent
+// leaves what has not ended at the other one.
+func TestAnEndHereIsAnEndOfTheOthersCopy(t *testing.T) {
+	p := activeAndStandby(t)
+	p.notice(p.b, vrrp.Master)
+	p.advance(200 * time.Millisecond)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(50 * time.Millisecond)
+	p.packet(p.b, f)
+	p.packet(p.b, conn(3, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, _ *fake) bool { return from == p.b }
+	p.advance(5 * time.Second)
+	p.a.wantOps("create 3")
+	p.a.wantKernel(2, 3)
+	p.b.ops = nil
+}
