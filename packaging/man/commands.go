@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -38,9 +39,17 @@ func helpOf(program string, words ...string) (help, error) {
 	if err != nil {
 		return help{}, fmt.Errorf("%s %s --help: %w", program, strings.Join(words, " "), err)
 	}
+	h, err := parseHelp(string(out))
+	if err != nil {
+		return help{}, fmt.Errorf("%s %s --help: %w", program, strings.Join(words, " "), err)
+	}
+	return h, nil
+}
+
+func parseHelp(text string) (help, error) {
 	var h help
 	at := ""
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		switch text := strings.TrimSpace(line); {
 		case text == "":
@@ -59,7 +68,7 @@ func helpOf(program string, words ...string) (help, error) {
 		}
 	}
 	if h.usage == "" || h.short == "" {
-		return help{}, fmt.Errorf("%s %s --help says no usage", program, strings.Join(words, " "))
+		return help{}, errors.New("it says no usage")
 	}
 	return h, nil
 }

@@ -97,6 +97,7 @@ func reference() (string, error) {
 		return "", fmt.Errorf("docs/ctsync.conf.md is empty")
 	}
 	return "# CTSYNC.CONF 5 \"@DATE@\" \"ctsync @VERSION@\" \"File formats\"\n\n" +
-		"## NAME\n\nctsync.conf - what ctsync replicates, with whom, and who drives it\n\n## DESCRIPTION\n" + text +
+		"## NAME\n\nctsync.conf - what ctsync replicates, with whom, and who drives it\n\n## DESCRIPTION\n" +
+		title.ReplaceAllStringFunc(text, strings.ToUpper) +
 		"\n## SEE ALSO\n\n**ctsync**(8), **ctsync-keepalived**(7)\n", nil
 }
