@@ -175,6 +175,9 @@ func TestReceiveFewAtATime(t *testing.T) {
 		if n == 0 || n > len(into) || lost || err != nil {
 			t.Fatalf("at %d: %d events, lost %v, %v", i, n, lost, err)
 		}
+		if n == len(into) && e.busy {
+			t.Fatalf("at %d: the next Receive would wait although there is more", i)
+		}
 		for _, ev := range into[:n] {
 			if ev.Flow.Key != numbered(i).Key {
 				t.Fatalf("event %d is of %v", i, ev.Flow.Key)
