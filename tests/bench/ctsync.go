@@ -42,7 +42,8 @@ func (c *ctsync) start(l *lab, hot bool) error {
 		if err := os.WriteFile(path+".conf", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return err
 		}
-		if c.nodes[i], err = l.start(ns, c.program, "daemon", "--config", path+".conf", "--control", c.socket[i]); err != nil {
+		// With the priority that its package gives it. conntrackd asks for a real-time one by itself.
+		if c.nodes[i], err = l.start(ns, "nice", "-n", "-10", c.program, "daemon", "--config", path+".conf", "--control", c.socket[i]); err != nil {
 			return err
 		}
 	}
