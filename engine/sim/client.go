@@ -225,7 +225,6 @@ func (c *clients) exchange(x *conn) {
 	}
 	if e.f.L4 == flow.TCP && !e.liberal && x.progress > e.window+1 {
 		w.stats["stale window"]++
-		w.judge.stale(n, e)
 	}
 	c.touch(e, x, n)
 	x.stage++

@@ -162,5 +162,22 @@ func (j *judge) lostConnection(n *node, x *conn) {
 	}
 }
 
-// stale is told of a packet that an entry refuses, since its connection went on elsewhere.
-func (j *judge) stale(n *node, e *kentry) {}
+func (j *judge) ownOf(n *node, k flow.Key) string {
+	if l, ok := j.logs[n.epoch].now[k]; ok {
+		return show(&l.Flow)
+	}
+	return "nothing"
+}
+
+// toldEnd says that the log has lately had the end of k, which the reader of a log need not see as such.
+func (h *history) toldEnd(k flow.Key, now time.Time) bool {
+	for _, l := range h.recs[k] {
+		if at, ok := h.endedAt[l.Flow.Mark]; ok && now.Sub(at) < 3*time.Second {
+			return true
+		}
+		if at, ok := h.born[l.Born]; ok && now.Sub(at) < 3*time.Second {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"time"
+
+	"ctsync/engine"
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// ready is I2's second half and I12: the kernel of a ready hot standby has what the leader lists, and no entry
+// in it would refuse the packets of a connection that went on elsewhere.
+func (j *judge) ready(n *node, in *engine.Inspection) {
+	if !in.Complete {
+		j.w.fail("I2", "%s is ready and not complete", n)
+	}
+	if !j.w.hot || !in.Settled {
+		return // warm; or the leader has gone, and what it listed last is all that there is
+	}
+	missing, stale := 0, 0
+	var one engine.Listed
+	own := map[flow.Key]bool{}
+	for _, l := range in.Own {
+		own[l.Flow.Key] = l.Bits&cache.Tomb == 0
+	}
+	for i := range in.Peers {
+		p := &in.Peers[i]
+		if p.Epoch != in.Leader {
+			continue
+		}
+		for _, l := range p.Flows {
+			if l.Bits&(cache.Tomb|cache.Stale) != 0 || l.Failed {
+				continue
+			}
+			e := n.kern.table[l.Flow.Key]
+			switch {
+			case e != nil && e.f.Reply != l.Flow.Reply && own[l.Flow.Key]:
+				j.w.stats["suspects met"]++ // the purge's
+			case e == nil || e.f.Reply != l.Flow.Reply:
+				missing++
+				one = l
+			case !e.liberal && e.f.L4 == flow.TCP && j.w.now.Sub(e.seen) > time.Second:
+				stale++
+				one = l
+			}
+		}
+	}
+	excused := in.Dirty + in.Waiting + in.Outstanding + in.Held + len(n.kern.events)
+	if missing > excused {
+		j.w.fail("I2", "%s is ready and its kernel lacks %d flows, %d are on their way; one: %s seq %d present %v, there %s", n, missing, excused, show(&one.Flow), one.Seq, one.Present, there(n, one.Flow.Key))
+	}
+	if stale > excused {
+		j.w.fail("I12", "%s is ready and %d entries were not rewritten, %d are on their way; one: %v", n, stale, excused, one.Flow.Key)
+	}
+	j.w.stats["readiness judged"]++
+}
