@@ -47,13 +47,14 @@ var rules = []rule{
 	{"internal/metrics", false, []string{"engine"}, "Status as numbers"},
 	{"internal/keepalived", false, nil, "keepalived's configuration as statements; what is right in it is judged elsewhere"},
 	{"internal/hostcheck", false, []string{"engine/flow", "internal/config", "internal/keepalived", "internal/kernel"}, "facts of the host and what is wrong with them; the daemon's are JSON, as any client's"},
+	{"internal/top", false, nil, "a client like any other: it reads the JSON of status"},
 	{"internal/daemon", false, []string{
 		"engine", "engine/cache", "engine/flow", "engine/wire", "vrrp", "notify", "internal/kernel", "internal/peer",
 		"internal/config", "internal/control", "internal/journal", "internal/metrics", "internal/show",
 	}, "the one loop that owns the engine knows every edge"},
 	{"cmd/ctsync", false, []string{
 		"engine", "engine/flow", "internal/daemon", "internal/control", "internal/show", "internal/config", "internal/journal", "internal/kernel",
-		"internal/hostcheck", "internal/keepalived",
+		"internal/hostcheck", "internal/keepalived", "internal/top",
 	}, "flags and wiring; the kernel for what is asked without a daemon (its table, a check of the host)"},
 	{"packaging/man", false, []string{"cmd/ctsync", "internal/config", "internal/journal"}, "pages made from what the program says of itself"},
 }
