@@ -131,7 +131,7 @@ func (e *Engine) endDump() {
 func (e *Engine) dumped(f *flow.Flow) {
 	r := e.tbl.Find(&f.Key)
 	if r == 0 {
-		if !e.filter.Accepts(&f.Key, &f.Value) {
+		if !e.accepts(f) {
 			return
 		}
 		r = e.tbl.Insert(&f.Key)
@@ -142,7 +142,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	}
 	ent.Stamp = e.dump.generation
 	own := e.log.Lives(r)
-	if own == nil && !e.isCopy(r) && !e.filter.Accepts(&f.Key, &f.Value) {
+	if own == nil && !e.isCopy(r) && !e.accepts(f) {
 		return
 	}
 	switch {

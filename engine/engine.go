@@ -265,7 +265,10 @@ func (e *Engine) refilter(f flow.Filter) {
 func (e *Engine) dropUnaccepted() job {
 	return e.scanEntries(func(r ref) {
 		c := e.log.Lives(r)
-		if c != nil && !e.filter.Accepts(&e.tbl.Entry(r).Key, &c.Value.Value) {
+		if c == nil {
+			return
+		}
+		if f := e.flowOf(r, c); !e.accepts(&f) {
 			e.endOwn(r, cache.Yielded)
 		}
 	})

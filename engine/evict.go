@@ -202,7 +202,7 @@ func (e *Engine) endHeld(r ref) {
 	ev := flow.Event{Kind: flow.EventNew, Flow: e.flowOf(r, next)}
 	e.endOwn(r, cache.Ended)
 	e.tbl.Drop(r, kernelOwner)
-	if e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value) {
+	if e.accepts(&ev.Flow) {
 		e.tbl.Entry(r).Kern |= kPresent
 		e.ownFlow(r, &ev, true)
 		e.overtook(r)

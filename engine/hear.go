@@ -220,8 +220,9 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	if what == cache.Ignored {
 		return
 	}
+	e.countExpects(p, r, what)
 	if e.external(p) {
-		e.count.external.applied(what)
+		e.externalOf(r).applied(what)
 	}
 	if rec.Tomb == 0 && what != cache.Confirmed {
 		e.bornAgain(p, r, c, what)
@@ -275,8 +276,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 
 // sweeping is the end of a flow that a peer did not confirm; from the leader it counts as ended (PROTOCOL O3).
 func (e *Engine) sweeping(p *peer, r ref) {
+	e.countExpects(p, r, cache.Removed)
 	if e.external(p) {
-		e.count.external.Destroyed++
+		e.externalOf(r).Destroyed++
 	}
 	if p == e.peers.leader {
 		e.leaderEnded(p, r)

@@ -43,7 +43,7 @@ func (e *Engine) kernelEvent(ev *flow.Event) {
 	f := &ev.Flow
 	r := e.tbl.Find(&f.Key)
 	if r == 0 {
-		if ev.Kind == flow.EventDestroy && !e.dump.running || !e.filter.Accepts(&f.Key, &f.Value) {
+		if ev.Kind == flow.EventDestroy && !e.dump.running || !e.accepts(f) {
 			return
 		}
 		r = e.tbl.Insert(&f.Key)
@@ -71,7 +71,7 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 		e.keepAside(r, ev) // until it is known whether the one before ended or was evicted
 		return
 	}
-	if !e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value) {
+	if !e.accepts(&ev.Flow) {
 		return
 	}
 	ent := e.tbl.Entry(r)
@@ -80,6 +80,9 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	e.tbl.Drop(r, kernelOwner)
 	e.ownFlow(r, ev, true)
 	e.overtook(r)
+	if e.isExpect(r) {
+		e.refreshMaster(&ev.Flow)
+	}
 }
 
 // overtook has entry r written once more if an operation of ours may have come after what the kernel has just
@@ -109,7 +112,7 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		e.keepAside(r, ev)
 	case own == nil && e.onlyCopy(r):
 		e.keepAside(r, ev) // touched: a packet met the copy, the kernel knows better than the leader
-	case own == nil && !e.filter.Accepts(&ev.Flow.Key, &ev.Flow.Value):
+	case own == nil && !e.accepts(&ev.Flow):
 	default:
 		ent := e.tbl.Entry(r)
 		unknown := own == nil && ent.Kern&(kPresent|kFlight) == 0
@@ -179,19 +182,19 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	}
 	created := old == nil || fresh
 	if old != nil && fresh {
-		e.count.internal.Destroyed++
+		e.internal(r).Destroyed++
 	}
 	c := e.log.Put(r, fresh)
 	e.setValue(c, &v, x)
 	e.tbl.Entry(r).Shape = shape(&v.Reply)
 	if created {
-		e.count.internal.Created++
+		e.internal(r).Created++
 		if e.role.is != Standby {
 			e.markAdopted(r)
 		}
 		return
 	}
-	e.count.internal.Updated++
+	e.internal(r).Updated++
 }
 
 // merge fills in v from the copy before it what a kernel message did not carry, and gives the extra.
@@ -246,7 +249,7 @@ func (e *Engine) endOwn(r ref, kind cache.Bits) {
 	}
 	e.log.End(r, kind)
 	e.unfail(e.tbl.Entry(r))
-	e.count.internal.Destroyed++
+	e.internal(r).Destroyed++
 	if kind == cache.Ended && e.role.is != Standby {
 		e.markDead(r, ownOwner)
 	}

@@ -139,7 +139,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	own := e.log.Put(r, true)
 	e.setValue(own, &f.Value, f.Extra)
 	e.tbl.Drop(r, kernelOwner)
-	e.count.internal.Created++
+	e.internal(r).Created++
 	e.role.adopted++
 	ent := e.tbl.Entry(r)
 	ent.Kern &^= kEnded | kReborn
@@ -172,7 +172,7 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 		f := e.flowOf(r, c) // not met here since we stepped down, so the other node's state is the newer
 		own = e.log.Put(r, false)
 		e.setValue(own, &f.Value, f.Extra)
-		e.count.internal.Updated++
+		e.internal(r).Updated++
 	}
 	ent.Kern |= kRewrite
 	e.dirty(r)

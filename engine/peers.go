@@ -47,6 +47,7 @@ type peer struct {
 	data     uint64 // highest counter of a DATA
 	floor    uint64 // DATA below this counter is from before a restart
 	base     uint64 // its log's end when we began with nothing
+	expects  int    // expectations in its replica
 	provenAt time.Time
 	proofs   uint64
 	ask      asking

@@ -84,7 +84,7 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 	p := &e.purge
 	ent := e.tbl.Entry(r)
 	if e.role.is != Standby || p.since.IsZero() || e.dump.began.Before(p.since) || !e.isSuspect(r) ||
-		!e.filter.Accepts(&f.Key, &f.Value) {
+		!e.accepts(f) {
 		if ent.Kern&kSuspect != 0 {
 			ent.Kern &^= kSuspect
 			ent.Due = 0

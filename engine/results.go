@@ -22,6 +22,10 @@ func (e *Engine) kernelResults(results []flow.Result) {
 }
 
 func (e *Engine) kernelResult(res *flow.Result) {
+	if res.Tag&refreshed != 0 {
+		e.refresh(res)
+		return
+	}
 	e.writer.outstanding--
 	e.writer.answered++
 	r := ref(res.Tag &^ (obstacle | whether))

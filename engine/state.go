@@ -12,6 +12,8 @@ import (
 // counters are what Status shows and nothing decides on, but for what is remembered between Steps here.
 type counters struct {
 	internal, external CacheStats
+	expectInternal     CacheStats
+	expectExternal     CacheStats
 	kernel             KernelStats
 	messages           MessageStats
 	activity           ActivityStats
@@ -24,8 +26,10 @@ func (c *counters) init() { c.messages.Refused = map[string]uint64{} }
 
 // reset begins all counters anew; what is active counts as created.
 func (c *counters) reset(internal, external int) {
-	c.internal = CacheStats{Created: uint64(internal)}
-	c.external = CacheStats{Created: uint64(external)}
+	c.expectInternal = CacheStats{Created: c.expectInternal.Created - c.expectInternal.Destroyed}
+	c.expectExternal = CacheStats{Created: c.expectExternal.Created - c.expectExternal.Destroyed}
+	c.internal = CacheStats{Created: uint64(internal) - c.expectInternal.Created}
+	c.external = CacheStats{Created: uint64(external) - c.expectExternal.Created}
 	c.messages = MessageStats{Refused: map[string]uint64{}}
 	k := &c.kernel
 	k.Events, k.Overruns, k.Dumps, k.Created, k.Updated, k.Deleted, k.Retried = 0, 0, 0, 0, 0, 0, 0
@@ -46,14 +50,26 @@ func (c *CacheStats) applied(what cache.Applied) {
 	}
 }
 
+// settled counts what is active.
+func (c CacheStats) settled() CacheStats {
+	c.Active = int(c.Created - c.Destroyed)
+	return c
+}
+
+// moveTo counts n entries that came or went as a whole.
+func (c *CacheStats) moveTo(n uint64) {
+	if was := c.Created - c.Destroyed; n > was {
+		c.Created += n - was
+	} else {
+		c.Destroyed += was - n
+	}
+}
+
 // recountExternal follows a change of which node's flows are the external cache: they come and go as a whole.
 func (e *Engine) recountExternal() {
-	x, n := &e.count.external, uint64(e.externalLive())
-	if was := x.Created - x.Destroyed; n > was {
-		x.Created += n - was
-	} else {
-		x.Destroyed += was - n
-	}
+	expects := e.externalExpects()
+	e.count.external.moveTo(uint64(e.externalLive() - expects))
+	e.count.expectExternal.moveTo(uint64(expects))
 }
 
 // external says whether the flows of p count as the external cache: those of nodes that are or were active.
@@ -73,8 +89,9 @@ func (e *Engine) Status() Status {
 	if !since.IsZero() {
 		s.VRRPSource = source.String()
 	}
-	s.Internal.Active = e.log.Live
-	s.External.Active = e.externalLive()
+	s.ExpectInternal, s.ExpectExternal = e.count.expectInternal.settled(), e.count.expectExternal.settled()
+	s.Internal.Active = e.log.Live - s.ExpectInternal.Active
+	s.External.Active = e.externalLive() - s.ExpectExternal.Active
 	if e.peers.leader != nil {
 		s.Leader = e.peers.leader.name
 	}

@@ -54,6 +54,9 @@ type Status struct {
 
 	Internal CacheStats // flows of this node's kernel
 	External CacheStats // flows heard from peers
+	// The same of expectations.
+	ExpectInternal, ExpectExternal CacheStats
+
 	Kernel   KernelStats
 	Peers    []PeerStatus
 	Messages MessageStats

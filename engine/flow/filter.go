@@ -1,6 +1,10 @@
 package flow
 
-import "net/netip"
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
 
 // Filter says which flows are replicated. The zero value replicates all.
 type Filter struct {
@@ -8,6 +12,11 @@ type Filter struct {
 	Some      bool      // Protocols is in force
 	Ignore    []netip.Prefix
 	Own       map[Addr]bool // addresses of this node, always ignored
+
+	// Helpers are those whose expectations are replicated, or all of them. A name stands for those with a port
+	// too, which the kernel appends to a helper on a port that is not its usual one: ftp-2121.
+	Helpers    []string
+	AllHelpers bool
 }
 
 // Accepts says whether f is replicated. Addresses are compared with the original source and the reply
@@ -29,4 +38,27 @@ func (f *Filter) Accepts(k *Key, v *Value) bool {
 		}
 	}
 	return true
+}
+
+// Expects says whether the expectation f is replicated: that of a helper that is meant, of a master that is
+// replicated too.
+func (f *Filter) Expects(x *Flow) bool {
+	if x.Extra == nil || !f.helps(x.Extra) {
+		return false
+	}
+	m := &x.Extra.Master
+	return f.Accepts(m, &Value{Reply: m.Inverse()})
+}
+
+func (f *Filter) helps(x *Extra) bool {
+	if f.AllHelpers {
+		return true
+	}
+	name := string(x.Helper[:max(bytes.IndexByte(x.Helper[:], 0), 0)])
+	for _, h := range f.Helpers {
+		if rest, ok := strings.CutPrefix(name, h); ok && (rest == "" || rest[0] == '-') {
+			return true
+		}
+	}
+	return false
 }

@@ -76,7 +76,14 @@ type Key struct {
 	ZoneDir uint8
 	L3      uint8
 	L4      uint8
+	Kind    uint8
 }
+
+// Kinds of entries.
+const (
+	KindFlow   uint8 = 0
+	KindExpect uint8 = 1 // an expectation: a flow that a helper announced; its tuple is what the mask leaves of it
+)
 
 // Status bits (enum ip_conntrack_status).
 const (
@@ -146,8 +153,26 @@ type Extra struct {
 	HasMaster,
 	HasSeqAdj,
 	HasSynProxy bool
-	LabelsCleared bool // it had labels: a copy that has them must lose them
+	Expect        Expect // valid if the key's Kind is KindExpect, with Master, and Helper the master's
+	LabelsCleared bool   // it had labels: a copy that has them must lose them
 }
+
+// Expect is what an expectation has besides tuple, timeout and master (struct nf_conntrack_expect). Two of them
+// whose tuples meet under their masks clash in the kernel, so that the tuple names one.
+type Expect struct {
+	MaskSrc Addr   // of the source address; the destination is always meant whole
+	MaskL4  uint16 // of the source's layer-4 part
+	NATL4   uint16 // what the source is translated back to, with NATAddr
+	NATAddr Addr
+	Class   uint32
+	Flags   uint32   // NF_CT_EXPECT_*
+	Fn      [24]byte // what makes the flow follow its master, NUL-padded
+	NATDir  uint8    // the direction of the flow that is translated
+	HasNAT  bool
+}
+
+// ExpectUserspace marks an expectation of a helper in user space (NF_CT_EXPECT_USERSPACE).
+const ExpectUserspace = 4
 
 // SeqAdj is a sequence adjustment of one direction (struct nf_ct_seqadj).
 type SeqAdj struct{ Pos, Before, After uint32 }

@@ -17,7 +17,7 @@ func (k *Key) Hash(seed uint64) uint64 {
 	if k.L3 == IPv6 {
 		h = fold(h^le.Uint64(k.Src[8:]), second^0xe7037ed1a0b428db^le.Uint64(k.Dst[8:]))
 	}
-	l4 := uint64(k.SrcL4)<<48 | uint64(k.DstL4)<<32 | uint64(k.Zone)<<16 | uint64(k.L4)<<8 | uint64(k.L3)<<2 | uint64(k.ZoneDir)
+	l4 := uint64(k.SrcL4)<<48 | uint64(k.DstL4)<<32 | uint64(k.Zone)<<16 | uint64(k.L4)<<8 | uint64(k.L3)<<2 | uint64(k.Kind)<<7 | uint64(k.ZoneDir)
 	return Mix(fold(h, second^l4), seed)
 }
 

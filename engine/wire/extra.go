@@ -15,6 +15,7 @@ const (
 	attrSeqAdj
 	attrSynProxy
 	attrVTag
+	attrExpect
 )
 
 func appendExtra(b []byte, x *flow.Extra) []byte {
@@ -49,6 +50,12 @@ func appendExtra(b []byte, x *flow.Extra) []byte {
 	if x.VTag != [2]uint32{} {
 		a = append(a, attrVTag, 8)
 		a = append32(a, x.VTag[0], x.VTag[1])
+	}
+	if x.Expect != (flow.Expect{}) {
+		a = append(a, attrExpect, 0)
+		at := len(a)
+		a = appendExpect(a, &x.Expect)
+		a[at-1] = byte(len(a) - at)
 	}
 	b = binary.AppendUvarint(b, uint64(len(a)))
 	return append(b, a...)
@@ -96,6 +103,8 @@ func (r *reader) extra(x *flow.Extra) {
 			x.SynProxy = flow.SynProxy{ISN: a.uint32(), ITS: a.uint32(), TSOff: a.uint32()}
 		case attrVTag:
 			x.VTag = [2]uint32{a.uint32(), a.uint32()}
+		case attrExpect:
+			a.expect(&x.Expect)
 		}
 		in.bad = in.bad || a.bad
 	}
@@ -110,4 +119,33 @@ func (r *reader) master(k *flow.Key) {
 	r.addr(k.L3, &k.Dst, &last, false)
 	k.SrcL4, k.DstL4 = r.uint16(), r.uint16()
 	k.Zone, k.ZoneDir = r.uint16(), r.byte()
+}
+
+// hasNAT is in the byte of the direction.
+const hasNAT = 0x80
+
+func appendExpect(b []byte, e *flow.Expect) []byte {
+	dir := e.NATDir &^ hasNAT
+	if e.HasNAT {
+		dir |= hasNAT
+	}
+	b = append(append(b, e.MaskSrc[:]...), e.NATAddr[:]...)
+	b = append(appendL4(appendL4(b, e.MaskL4), e.NATL4), dir)
+	b = append32(b, e.Class, e.Flags)
+	n := bytes.IndexByte(e.Fn[:len(e.Fn)-1], 0) // the last byte is NUL
+	if n < 0 {
+		n = len(e.Fn) - 1
+	}
+	return append(b, e.Fn[:n]...)
+}
+
+func (r *reader) expect(e *flow.Expect) {
+	copy(e.MaskSrc[:], r.take(16))
+	copy(e.NATAddr[:], r.take(16))
+	e.MaskL4, e.NATL4 = r.uint16(), r.uint16()
+	dir := r.byte()
+	e.NATDir, e.HasNAT = dir&^hasNAT, dir&hasNAT != 0
+	e.Class, e.Flags = r.uint32(), r.uint32()
+	r.bad = r.bad || len(r.b) > len(e.Fn)-1
+	copy(e.Fn[:], r.b)
 }

@@ -81,8 +81,9 @@ func (d *DataReader) key(k *flow.Key, flags, short byte) {
 		k.SrcL4, k.DstL4 = r.uint16(), r.uint16()
 	}
 	if flags&recZone != 0 {
-		k.Zone, k.ZoneDir = r.uint16(), r.byte()
-		r.bad = r.bad || k.ZoneDir > flow.ZoneReply || k.Zone == 0 && k.ZoneDir == 0
+		zone, is := r.uint16(), r.byte()
+		k.Zone, k.ZoneDir, k.Kind = zone, is&15, is>>4
+		r.bad = r.bad || k.ZoneDir > flow.ZoneReply || k.Kind > flow.KindExpect || zone == 0 && is == 0
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 //	layer-4 protocol, unless it is TCP, UDP or the family's ICMP
 //	source, destination (4 or 16 bytes each), unless the record before has the same
 //	layer-4 source and destination (2 bytes each), where the protocol has them
-//	zone and its direction (3 bytes)
+//	zone, its direction and the kind of entry (3 bytes), unless all are 0
 //	a tombstone ends here
 //	source NAT: address, unless that of the last record with one; layer-4 part, unless it is the original's
 //	destination NAT: address, layer-4 part
@@ -197,9 +197,9 @@ func appendKey(b []byte, s *seen, before, seq, born uint64, k *flow.Key) (_ []by
 	if hasL4(k.L4) {
 		b = appendL4(appendL4(b, k.SrcL4), k.DstL4)
 	}
-	if k.Zone != 0 || k.ZoneDir != 0 {
+	if k.Zone != 0 || k.ZoneDir != 0 || k.Kind != 0 {
 		flags |= recZone
-		b = append(binary.BigEndian.AppendUint16(b, k.Zone), k.ZoneDir)
+		b = append(binary.BigEndian.AppendUint16(b, k.Zone), k.ZoneDir|k.Kind<<4)
 	}
 	return b, flags, short
 }

@@ -90,6 +90,14 @@ func someExtra(t *rapid.T) *flow.Extra {
 	if x.HasSynProxy = rapid.Bool().Draw(t, "proxied"); x.HasSynProxy {
 		x.SynProxy = flow.SynProxy{ISN: u32("isn"), ITS: u32("its"), TSOff: u32("tsoff")}
 	}
+	if rapid.Bool().Draw(t, "expected") {
+		e := &x.Expect
+		copy(e.MaskSrc[:], rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "mask"))
+		copy(e.NATAddr[:], rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "nat"))
+		copy(e.Fn[:], rapid.StringMatching(`[a-z.0-9-]{0,23}`).Draw(t, "function"))
+		e.Class, e.Flags, e.MaskL4 = u32("class"), u32("flags"), uint16(u32("mask l4"))
+		e.NATDir, e.HasNAT = uint8(rapid.IntRange(0, 1).Draw(t, "dir")), rapid.Bool().Draw(t, "translated")
+	}
 	if rapid.Bool().Draw(t, "tagged") {
 		x.VTag = [2]uint32{u32("tag0"), u32("tag1")}
 	}

@@ -20,9 +20,6 @@ func (c Config) Lines() (lines []string) {
 
 // Warnings tell what is accepted but does less than it says, or more than may be meant.
 func (c Config) Warnings() (warnings []string) {
-	if len(c.ExpectSync) > 0 {
-		warnings = append(warnings, "expect-sync: not yet in this version: connections are replicated, expectations are not")
-	}
 	if c.StartupResync {
 		warnings = append(warnings, "startup-resync: has no effect: a node always asks its peers for everything when it starts")
 	}

@@ -124,14 +124,21 @@ func (d *Daemon) setup() show.Setup {
 	return s
 }
 
+// showStatistics prints both parts, or the one that is asked for; that on expectations where they are replicated.
 func (d *Daemon) showStatistics(c *call) int {
-	if code := c.mainOnly(); code != exitOK {
-		return code
-	}
+	st := d.loop.status()
 	if c.json {
-		return c.printed(show.StatisticsJSON(c.stdout, d.loop.status(), d.showLinks()))
+		return c.printed(show.StatisticsJSON(c.stdout, st, d.showLinks()))
 	}
-	return c.printed(show.Statistics(c.stdout, d.loop.status(), d.showLinks()))
+	if !c.expectOnly() {
+		if err := show.Statistics(c.stdout, st, d.showLinks()); err != nil {
+			return c.printed(err)
+		}
+	}
+	if c.expectOnly() || len(c.rest) == 0 && len(d.cfg.ExpectSync) > 0 {
+		return c.printed(show.ExpectStatistics(c.stdout, st))
+	}
+	return exitOK
 }
 
 func (d *Daemon) showSyncStatus(c *call) int {
@@ -165,19 +172,14 @@ func (d *Daemon) showExternal(c *call) int {
 	return d.showCache(c, d.loop.engine.External)
 }
 
-// mainOnly refuses every table but that of connections.
-func (c *call) mainOnly() int {
-	if len(c.rest) == 0 || c.rest[0] == "main" {
-		return exitOK
-	}
-	return c.failed("%s: expectations are not replicated in this version; main is allowed", c.rest[0])
-}
+// expectOnly says that the table of expectations is asked for, rather than that of connections.
+func (c *call) expectOnly() bool { return len(c.rest) > 0 && c.rest[0] == "expect" }
 
 func (d *Daemon) showCache(c *call, page func(uint32, []flow.Flow) (int, uint32)) int {
-	if code := c.mainOnly(); code != exitOK {
-		return code
-	}
 	l := show.Cache(c.stdout, "", c.json)
+	if c.expectOnly() {
+		l = show.Expectations(c.stdout, "", c.json)
+	}
 	if err := d.loop.list(page, func(flows []flow.Flow) error {
 		if err := c.ctx.Err(); err != nil {
 			return err

@@ -190,6 +190,7 @@ func (d *Daemon) filter(cfg *config.Config) flow.Filter {
 	for _, a := range d.links.Addresses() {
 		f.Ignore = append(f.Ignore, netip.PrefixFrom(a, a.BitLen()))
 	}
+	f.Helpers, f.AllHelpers = cfg.ExpectHelpers()
 	for _, p := range cfg.AcceptProtocol {
 		f.Some = true
 		f.Protocols[p] = true

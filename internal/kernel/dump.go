@@ -20,7 +20,7 @@ const dumpBuffer = 32 << 10
 // dumpWait bounds one read of a dump, which the kernel answers at once.
 const dumpWait = 10 * time.Second
 
-// Dump reads the whole table of the calling thread's network namespace, both families, and hands it to each
+// Dump reads the whole table, and then the expectations, of the calling thread's network namespace, both families, and hands it to each
 // in pieces of at most len(into) flows, which must not be 0. The piece and every Extra in it are valid during
 // the call only. An error of each ends the dump and is returned as it is. ErrInterrupted comes after the last
 // piece. Memory does not grow with the table.
@@ -35,14 +35,19 @@ func Dump(into []flow.Flow, each func([]flow.Flow) error) error {
 	if err := setReceiveTimeout(fd, dumpWait); err != nil {
 		return err
 	}
-	const seq = 1
-	// The family 0 (AF_UNSPEC) is every family, in one walk of the table.
-	req := finish(appendHeader(nil, msgGet, unix.NLM_F_DUMP, seq, unix.AF_UNSPEC), 0)
-	if err := write(fd, req); err != nil {
-		return fmt.Errorf("kernel: dump: %w", err)
+	d := dump{into: into, each: each}
+	for _, typ := range []uint16{msgGet, msgExpGet} {
+		// The family 0 (AF_UNSPEC) is every family, in one walk of the table.
+		d.seq++
+		req := finish(appendHeader(nil, typ, unix.NLM_F_DUMP, d.seq, unix.AF_UNSPEC), 0)
+		if err := write(fd, req); err != nil {
+			return fmt.Errorf("kernel: dump: %w", err)
+		}
+		if err := d.walk(func(b []byte) (int, error) { return read(fd, b) }); err != nil {
+			return err
+		}
 	}
-	d := dump{into: into, each: each, seq: seq}
-	return d.run(func(b []byte) (int, error) { return read(fd, b) })
+	return d.finish()
 }
 
 // MalformedError is the number of entries of a dump that could not be decoded.
@@ -63,8 +68,16 @@ type dump struct {
 	malformed   int
 }
 
-// run reads datagrams until the end of the dump.
+// run is one walk, and the end.
 func (d *dump) run(read func([]byte) (int, error)) error {
+	if err := d.walk(read); err != nil {
+		return err
+	}
+	return d.finish()
+}
+
+// walk reads datagrams until the kernel has no more.
+func (d *dump) walk(read func([]byte) (int, error)) error {
 	buf := make([]byte, dumpBuffer)
 	for {
 		n, err := read(buf)
@@ -76,7 +89,7 @@ func (d *dump) run(read func([]byte) (int, error)) error {
 			return err
 		}
 		if done {
-			return d.finish()
+			return nil
 		}
 	}
 }
@@ -95,7 +108,7 @@ func (d *dump) datagram(b []byte) (done bool, err error) {
 		switch m.typ {
 		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 			return true, ended(&m)
-		case msgNew:
+		case msgNew, msgExpNew:
 			if err := d.entry(&m); err != nil {
 				return false, err
 			}
@@ -119,7 +132,7 @@ func ended(m *message) error {
 func (d *dump) entry(m *message) error {
 	family, attrs, err := m.conntrack()
 	if err == nil {
-		_, err = d.extras.decode(attrs, family, &d.into[d.n])
+		_, err = d.extras.decode(m.typ, attrs, family, &d.into[d.n])
 	}
 	if err != nil {
 		d.malformed++

@@ -43,6 +43,9 @@ func finish(b []byte, at int) []byte {
 // appendOp appends the message for op: sequence number seq, flags besides those that the operation needs.
 func appendOp(b []byte, seq uint32, flags uint16, op *flow.Op) []byte {
 	at, f := len(b), &op.Flow
+	if f.Kind == flow.KindExpect {
+		return finish(appendExpectOp(b, seq, flags, op), at)
+	}
 	switch op.Kind {
 	case flow.OpCreate:
 		b = appendHeader(b, msgNew, flags|unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, f.L3)

@@ -85,7 +85,10 @@ func (e *Events) setup(c EventsConfig) (err error) {
 	if e.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("kernel: open events: %w", err)
 	}
-	for _, group := range []int{unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY} {
+	for _, group := range []int{
+		unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY,
+		unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY,
+	} {
 		if err := unix.SetsockoptInt(e.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
 			return fmt.Errorf("kernel: join conntrack events (needs CAP_NET_ADMIN): %w", err)
 		}
@@ -197,9 +200,9 @@ func (e *Events) decode(got int, into []flow.Event) (n int, short bool) {
 // event decodes one message; ok is false for what is not an event.
 func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 	switch {
-	case m.typ == msgDelete:
+	case m.typ == msgDelete, m.typ == msgExpDelete:
 		ev.Kind = flow.EventDestroy
-	case m.typ == msgNew && m.flags&unix.NLM_F_CREATE != 0:
+	case (m.typ == msgNew || m.typ == msgExpNew) && m.flags&unix.NLM_F_CREATE != 0:
 		ev.Kind = flow.EventNew
 	case m.typ == msgNew:
 		ev.Kind = flow.EventUpdate
@@ -210,7 +213,7 @@ func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	ev.Has, err = e.extras.decode(attrs, family, &ev.Flow)
+	ev.Has, err = e.extras.decode(m.typ, attrs, family, &ev.Flow)
 	if m.port != 0 && ev.Kind != flow.EventDestroy {
 		ev.Has |= flow.HasRare
 	}

@@ -20,9 +20,9 @@ func (e *extras) spare() *flow.Extra {
 	return &e.block[e.used]
 }
 
-// decode is DecodeFlow with an Extra of e where one is needed.
-func (e *extras) decode(b []byte, family uint8, f *flow.Flow) (flow.Has, error) {
-	has, err := DecodeFlow(b, family, f, e.spare())
+// decode is decodeEntry with an Extra of e where one is needed.
+func (e *extras) decode(typ uint16, b []byte, family uint8, f *flow.Flow) (flow.Has, error) {
+	has, err := decodeEntry(typ, b, family, f, e.spare())
 	if err == nil && f.Extra != nil {
 		e.used++
 	}

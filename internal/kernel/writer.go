@@ -197,7 +197,7 @@ func (w *Writer) answer(m *message, i int, r *flow.Result) {
 			r.Errno = tolerated(r.Kind, errno)
 		}
 		w.told[i] = verdict
-	case msgNew:
+	case msgNew, msgExpNew:
 		// One entry answers a get; that the kernel flags it NLM_F_MULTI promises no NLMSG_DONE.
 		w.told[i] = entry
 		r.Errno = w.decodeEntry(m, &r.Flow)
@@ -221,7 +221,7 @@ func (w *Writer) decodeEntry(m *message, f *flow.Flow) unix.Errno {
 	if w.spare == nil {
 		w.spare = new(flow.Extra)
 	}
-	if _, err := DecodeFlow(attrs, family, f, w.spare); err != nil {
+	if _, err := decodeEntry(m.typ, attrs, family, f, w.spare); err != nil {
 		return unix.EBADMSG
 	}
 	if f.Extra != nil {

@@ -2,6 +2,7 @@ package show
 
 import (
 	"net/netip"
+	"strings"
 
 	"ctsync/engine/flow"
 )
@@ -23,6 +24,30 @@ type flowJSON struct {
 	Assured        bool      `json:"assured"`
 	Mark           uint32    `json:"mark"`
 	Zone           uint16    `json:"zone"`
+
+	Expectation *expectJSON `json:"expectation,omitempty"` // what announced it, if it is one
+}
+
+// expectJSON is what only an expectation has.
+type expectJSON struct {
+	Helper   string    `json:"helper"` // of the master
+	Master   tupleJSON `json:"master"`
+	Class    uint32    `json:"class"`
+	Flags    uint32    `json:"flags"` // NF_CT_EXPECT_*
+	Function string    `json:"function"`
+	NAT      *natJSON  `json:"nat"` // what the flow is translated to
+}
+
+func expectOf(x *flow.Extra) *expectJSON {
+	e, m := &x.Expect, &x.Master
+	j := &expectJSON{
+		Helper: strings.TrimRight(string(x.Helper[:]), "\x00"), Master: tupleOf(m, &m.Tuple),
+		Class: e.Class, Flags: e.Flags, Function: strings.TrimRight(string(e.Fn[:]), "\x00"),
+	}
+	if e.HasNAT {
+		j.NAT = &natJSON{e.NATAddr.Netip(m.L3), portOf(m.L4, e.NATL4)}
+	}
+	return j
 }
 
 type tupleJSON struct {
@@ -49,6 +74,9 @@ func flowOf(f *flow.Flow) flowJSON {
 	}
 	if name := stateOf(f.L4, f.State).name; name != "" {
 		j.State = &name
+	}
+	if f.Kind == flow.KindExpect && f.Extra != nil {
+		j.Expectation = expectOf(f.Extra)
 	}
 	if a, l4, ok := f.SourceNAT(); ok {
 		j.SourceNAT = &natJSON{a.Netip(f.L3), portOf(f.L4, l4)}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"ctsync/engine/flow"
 )
@@ -45,7 +46,7 @@ func Table(w io.Writer, l3 uint8, asJSON bool) *Listing {
 	}
 	l := &Listing{
 		w:     bufio.NewWriterSize(w, 32<<10),
-		takes: func(f *flow.Flow) bool { return f.L3 == l3 },
+		takes: func(f *flow.Flow) bool { return f.L3 == l3 && f.Kind == flow.KindFlow },
 		row:   func(b []byte, f *flow.Flow) []byte { return tableRow(b, f, width) },
 		json:  asJSON,
 	}
@@ -64,10 +65,25 @@ func Table(w io.Writer, l3 uint8, asJSON bool) *Listing {
 func Cache(w io.Writer, heading string, asJSON bool) *Listing {
 	l := &Listing{
 		w:     bufio.NewWriterSize(w, 32<<10),
-		takes: func(*flow.Flow) bool { return true },
+		takes: func(f *flow.Flow) bool { return f.Kind == flow.KindFlow },
 		row:   cacheRow,
 		json:  asJSON,
 	}
+	return l.cacheHead(heading)
+}
+
+// Expectations is Cache for the expectations in it. A source port that is left open is shown as any.
+func Expectations(w io.Writer, heading string, asJSON bool) *Listing {
+	l := &Listing{
+		w:     bufio.NewWriterSize(w, 32<<10),
+		takes: func(f *flow.Flow) bool { return f.Kind == flow.KindExpect },
+		row:   expectRow,
+		json:  asJSON,
+	}
+	return l.cacheHead(heading)
+}
+
+func (l *Listing) cacheHead(heading string) *Listing {
 	if l.json {
 		return l.begin("[")
 	}
@@ -146,6 +162,17 @@ func tableRow(b []byte, f *flow.Flow, width int) []byte {
 
 func cacheRow(b []byte, f *flow.Flow) []byte {
 	b = column(b, endpoint(f.L3, f.L4, f.Src, f.SrcL4), cacheEndpoint)
+	b = column(b, endpoint(f.L3, f.L4, f.Dst, f.DstL4), cacheEndpoint)
+	return last(b, protocolText(f.L4), cacheProtocol)
+}
+
+// expectRow: any source port will do where the mask leaves it open.
+func expectRow(b []byte, f *flow.Flow) []byte {
+	source := endpoint(f.L3, f.L4, f.Src, f.SrcL4)
+	if hasPorts(f.L4) && f.SrcL4 == 0 && (f.Extra == nil || f.Extra.Expect.MaskL4 == 0) {
+		source = strings.TrimSuffix(source, "0") + "any"
+	}
+	b = column(b, source, cacheEndpoint)
 	b = column(b, endpoint(f.L3, f.L4, f.Dst, f.DstL4), cacheEndpoint)
 	return last(b, protocolText(f.L4), cacheProtocol)
 }

@@ -24,6 +24,15 @@ func Statistics(w io.Writer, st engine.Status, links []Link) error {
 	return write(w, &b)
 }
 
+// ExpectStatistics prints the second part of it, on expectations.
+func ExpectStatistics(w io.Writer, st engine.Status) error {
+	var b strings.Builder
+	b.WriteString("\nExpect Table Statistics:\n\n")
+	cacheBlock(&b, "internal", st.ExpectInternal)
+	cacheBlock(&b, "external", st.ExpectExternal)
+	return write(w, &b)
+}
+
 func cacheBlock(b *strings.Builder, name string, c engine.CacheStats) {
 	fmt.Fprintf(b, "cache %s:\n", name)
 	fmt.Fprintf(b, "current active connections:\t%12d\n", c.Active)
@@ -45,10 +54,12 @@ func linkBlock(b *strings.Builder, l Link) {
 }
 
 type statisticsJSON struct {
-	Internal cacheJSON    `json:"internal"` // flows of this node's kernel
-	External cacheJSON    `json:"external"` // flows heard from peers
-	Links    []linkJSON   `json:"links"`
-	Messages messagesJSON `json:"messages"` // datagrams of the sync protocol
+	Internal       cacheJSON    `json:"internal"`        // flows of this node's kernel
+	External       cacheJSON    `json:"external"`        // flows heard from peers
+	ExpectInternal cacheJSON    `json:"expect_internal"` // the same of expectations
+	ExpectExternal cacheJSON    `json:"expect_external"`
+	Links          []linkJSON   `json:"links"`
+	Messages       messagesJSON `json:"messages"` // datagrams of the sync protocol
 }
 
 type cacheJSON struct {
@@ -89,6 +100,7 @@ type messagesJSON struct {
 func StatisticsJSON(w io.Writer, st engine.Status, links []Link) error {
 	return writeJSON(w, statisticsJSON{
 		Internal: cacheOf(st.Internal), External: cacheOf(st.External),
+		ExpectInternal: cacheOf(st.ExpectInternal), ExpectExternal: cacheOf(st.ExpectExternal),
 		Links: linksOf(links), Messages: messagesOf(st.Messages),
 	})
 }
