@@ -63,6 +63,16 @@ Flows whose name begins with "packets" were made by packets and rules; the other
 `
 
 const closing = `
+## Expectations
+
+What a helper announced (expect-sync) is carried with its tuple and mask, master, class, flags, translation and function: tested for FTP, SIP and
+H.323, IPv4 and IPv6, and by an FTP client behind NAT whose data connection comes after the takeover. The master's sequence adjustment comes
+with it, although no event tells of it.
+
+- The zone of the master: the kernel does not report it with an expectation.
+- The helper of the announced connection itself: the kernel reports the master's only.
+- The time left: a new expectation has that of its helper's policy; it is corrected when half of it is over.
+
 ## Not in the table
 
 - Labels at a standby whose rules do not use labels: its kernel has no room for them in a flow, and everything else is carried (tested).
