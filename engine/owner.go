@@ -108,7 +108,7 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 		}
 		return
 	}
-	if e.role.is == Standby && ent.Kern&(kPresent|kFlight) != 0 {
+	if e.role.is == Standby && ent.Kern&(kPresent|kFlight|kLater) != 0 { // kLater: a DESTROY came, perhaps of an entry before ours
 		ent.Kern |= kEnded
 		e.purge.again = e.purge.again || !e.cfg.Hot
 		e.dirty(r)

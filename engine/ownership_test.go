@@ -120,3 +120,20 @@ func TestAnEndHereIsAnEndOfTheOthersCopy(t *testing.T) {
 	p.a.wantKernel(2, 3)
 	p.b.ops = nil
 }
+
+// TestAnOldDestroyLeavesNoGhost: the event of an eviction comes after a standby has written the flow again; the
+// leader's end must reach that entry all the same.
+func TestAnOldDestroyLeavesNoGhost(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.event(p.b, flow.EventDestroy, f)
+	p.b.kernel[f.Key] = f // of the entry before
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(3 * time.Second)
+	p.tell(p.b, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	p.b.wantKernel()
+	p.b.wantLists(0, 0)
+	p.b.ops = nil
+}

@@ -15,7 +15,7 @@ func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
 	role := n.eng.RoleNow()
 	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
-		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw", n, role, f.Key, f.Mark)
+		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw%s", n, role, f.Key, f.Mark, j.story(f.Key))
 		return
 	}
 	for epoch, have := range s.ledTo {
@@ -26,10 +26,23 @@ func (j *judge) creating(n *node, f *flow.Flow) {
 			continue
 		}
 		if ok && seq <= have && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
-			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d", n, role, f.Key, f.Mark, h.node, seq)
+			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d%s", n, role, f.Key, f.Mark, h.node, seq, j.story(f.Key))
 			return
 		}
 	}
+}
+
+// story is what every node's log has of k.
+func (j *judge) story(k flow.Key) (s string) {
+	for _, n := range j.w.nodes {
+		for _, epoch := range n.epochs {
+			h := j.logs[epoch]
+			for _, l := range h.recs[k] {
+				s += fmt.Sprintf("; %s %x seq %d born %d at %.4f mark %d bits %x", n, epoch[:2], l.Seq, l.Born, h.born[l.Born].Sub(j.w.begin).Seconds(), l.Flow.Mark, l.Bits)
+			}
+		}
+	}
+	return s
 }
 
 func there(n *node, k flow.Key) string {
