@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ type machine struct {
 	run    string // its folder
 	leader int    // its process 1, as seen from here
 	nspawn *exec.Cmd
+	done   chan struct{} // closed when it is off
 	log    bytes.Buffer
 }
 
@@ -61,7 +63,18 @@ func bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
 		"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_LOG_LEVEL=warning")
 	m.nspawn.Stdout, m.nspawn.Stderr = &m.log, &m.log
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := m.nspawn.Start(); err != nil {
+	m.done = make(chan struct{})
+	begun := make(chan error)
+	go func() {
+		defer close(m.done)
+		runtime.LockOSThread() // the signal comes at the end of the thread that started it, not of the process
+		err := m.nspawn.Start()
+		begun <- err
+		if err == nil {
+			_ = m.nspawn.Wait()
+		}
+	}()
+	if err := <-begun; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.halt)
@@ -88,21 +101,43 @@ func (m *machine) findLeader() bool {
 
 // halt ends the machine: politely, and after ten seconds not.
 func (m *machine) halt() {
-	if m.t.Failed() && m.leader != 0 {
+	if off := m.off(); m.t.Failed() && m.leader != 0 && !off {
 		out, _ := m.try("journalctl -b --no-pager -u ctsync -u keepalived -n 60; systemctl status ctsync keepalived --no-pager -n 0; ctsync status")
 		m.t.Logf("the journal of %s:\n%s", m.name, out)
 	}
-	done := make(chan struct{})
-	go func() { _ = m.nspawn.Wait(); close(done) }()
 	_ = m.nspawn.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		_ = m.nspawn.Process.Kill()
-		<-done
+	case <-m.done:
+	case <-time.After(20 * time.Second):
+		victim := m.leader // its process 1: nspawn ends after it, but not it after nspawn
+		if victim == 0 {
+			victim = m.nspawn.Process.Pid
+		}
+		_ = syscall.Kill(victim, syscall.SIGKILL)
+		<-m.done
 	}
+	m.removeGroups()
+}
+
+func (m *machine) off() bool {
+	select {
+	case <-m.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// removeGroups removes the machine's control groups, which must be empty: killed processes take their time to go.
+func (m *machine) removeGroups() {
 	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		_ = exec.Command("find", filepath.Join(hierarchy, m.name), "-depth", "-type", "d", "-delete").Run()
+		group := filepath.Join(hierarchy, m.name)
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if _, err := os.Stat(group); err != nil {
+				break
+			}
+			_ = exec.Command("find", group, "-depth", "-type", "d", "-delete").Run()
+		}
 	}
 }
 
