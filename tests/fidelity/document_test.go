@@ -24,6 +24,7 @@ var seen = newRecord()
 // TestMain looks at the document last: it needs what all tests saw.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	tidy()
 	code := m.Run()
 	if whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == ""; code == 0 && whole {
 		if err := document(preamble + table() + notes() + closing); err != nil {

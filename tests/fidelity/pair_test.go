@@ -1,11 +1,13 @@
 package fidelity
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,6 +80,25 @@ func (p *pair) start() *pair {
 // made counts the nodes, for their names.
 var made atomic.Int32
 
+// tidy removes the namespaces of runs that were killed, with the daemons in them.
+func tidy() {
+	names, _ := filepath.Glob("/run/netns/ctfid-*")
+	for _, name := range names {
+		var pid, n int
+		var which string
+		_, err := fmt.Sscanf(strings.ReplaceAll(filepath.Base(name), "-", " "), "ctfid %d %d %s", &pid, &n, &which)
+		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			left, _ := exec.Command("ip", "netns", "pids", filepath.Base(name)).Output()
+			for _, daemon := range strings.Fields(string(left)) {
+				if pid, err := strconv.Atoi(daemon); err == nil {
+					unix.Kill(pid, unix.SIGKILL)
+				}
+			}
+			exec.Command("ip", "netns", "del", filepath.Base(name)).Run()
+		}
+	}
+}
+
 func newNode(t testing.TB, name, standby, rules string) *node {
 	t.Helper()
 	n := &node{t: t, name: name, space: fmt.Sprintf("ctfid-%d-%d-%s", os.Getpid(), made.Add(1), name)}
@@ -148,7 +169,6 @@ func program(t testing.TB) string {
 func (n *node) startDaemon() {
 	n.t.Helper()
 	cmd := exec.Command(program(n.t), "daemon", "--config", n.config, "--control", n.control)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: 0}
 	log, err := os.Create(n.journal)
 	if err != nil {
 		n.t.Fatal(err)

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ctsync/engine/flow"
+)
+
+func allHelpers(c *Config) { c.Filter.AllHelpers = true }
+
+// announced is an expectation of master, for its connection number i.
+func announced(master flow.Flow, i int) flow.Flow {
+	f := conn(i, noNAT)
+	f.Kind, f.Status, f.State = flow.KindExpect, 0, 0
+	f.Extra = &flow.Extra{HasMaster: true, Master: master.Key, Helper: [16]byte{'f', 't', 'p'}}
+	return f
+}
+
+// TestExpectation: it goes the way of a flow, and brings the sequence adjustment of its master along, of which no
+// event told.
+func TestExpectation(t *testing.T) {
+	p := activeAndStandby(t, allHelpers)
+	master := p.packet(p.a, conn(21, noNAT))
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 21")
+	adjusted := master
+	adjusted.Extra = &flow.Extra{HasSeqAdj: true, SeqAdj: [2]flow.SeqAdj{{Pos: 1, After: 5}}}
+	p.a.kernel[master.Key] = adjusted
+	x := p.packet(p.a, announced(master, 20))
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 20", "update 21")
+	if got := p.b.kernel[master.Key].Extra; got == nil || got.SeqAdj != adjusted.Extra.SeqAdj {
+		t.Errorf("master %+v", got)
+	}
+	st := p.b.e.Status()
+	if st.External.Active != 1 || st.ExpectExternal.Active != 1 {
+		t.Errorf("%d flows, %d expectations", st.External.Active, st.ExpectExternal.Active)
+	}
+	p.event(p.a, flow.EventDestroy, x)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("delete 20")
+	if st := p.a.e.Status(); st.Internal.Active != 1 || st.ExpectInternal.Active != 0 || st.ExpectInternal.Created != 1 {
+		t.Errorf("%+v, %+v", st.Internal, st.ExpectInternal)
+	}
+}
+
+// TestExpectationsOff: without expect-sync nothing is said of them.
+func TestExpectationsOff(t *testing.T) {
+	p := activeAndStandby(t)
+	master := p.packet(p.a, conn(21, noNAT))
+	p.packet(p.a, announced(master, 20))
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 21")
+}
+
+// TestRarePartsOfAMessage: what a message leaves out is as it was, unless it shows all that there is.
+func TestRarePartsOfAMessage(t *testing.T) {
+	had := flow.Extra{Labels: [16]byte{1}, Helper: [16]byte{'x'}, HasMaster: true, HasSeqAdj: true, HasSynProxy: true, VTag: [2]uint32{1, 2}}
+	cleared := flow.Extra{LabelsCleared: true}
+	for _, c := range []struct {
+		name   string
+		shown  *flow.Extra
+		before *flow.Extra
+		has    flow.Has
+		want   *flow.Extra
+	}{
+		{"nothing before", &had, nil, 0, &had},
+		{"nothing shown", nil, &had, 0, &flow.Extra{Labels: [16]byte{1}, HasMaster: true, HasSeqAdj: true, HasSynProxy: true, VTag: [2]uint32{1, 2}}},
+		{"nothing there", nil, &had, flow.HasRare, &flow.Extra{HasMaster: true, VTag: [2]uint32{1, 2}, LabelsCleared: true}},
+		{"other labels", &flow.Extra{Labels: [16]byte{2}}, &cleared, 0, &flow.Extra{Labels: [16]byte{2}}},
+		{"still cleared", nil, &cleared, 0, &cleared},
+	} {
+		if d := cmp.Diff(c.want, mergeExtra(c.shown, c.before, c.has)); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+}
+
+// TestRebornWithoutLabels: what the incarnation before had that is rare does not stay at the standby.
+func TestRebornWithoutLabels(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Extra = &flow.Extra{Labels: [16]byte{1}}
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 1")
+	f.Extra = nil
+	p.event(p.a, flow.EventDestroy, f)
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 1", "delete 1")
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("update 1")
+}

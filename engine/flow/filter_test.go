@@ -1,0 +1,39 @@
+package flow
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestExpects(t *testing.T) {
+	key := Key{L3: IPv4, L4: TCP, Tuple: Tuple{Src: Addr{10, 0, 0, 1}, Dst: Addr{203, 0, 113, 1}}}
+	expectation := func(helper string) *Flow {
+		x := &Extra{HasMaster: true, Master: key}
+		copy(x.Helper[:], helper)
+		return &Flow{Key: Key{Kind: KindExpect}, Extra: x}
+	}
+	ftp := Filter{Helpers: []string{"ftp", "Q.931"}}
+	ignoring := ftp
+	ignoring.Ignore = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
+	for _, c := range []struct {
+		name   string
+		filter Filter
+		helper string
+		want   bool
+	}{
+		{"off", Filter{}, "ftp", false},
+		{"all", Filter{AllHelpers: true}, "anything", true},
+		{"meant", ftp, "ftp", true},
+		{"on another port", ftp, "ftp-2121", true},
+		{"another that begins alike", ftp, "ftpx", false},
+		{"another", ftp, "tftp", false},
+		{"of an ignored master", ignoring, "ftp", false},
+	} {
+		if got := c.filter.Expects(expectation(c.helper)); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if (&Filter{AllHelpers: true}).Expects(&Flow{}) {
+		t.Error("one without a master")
+	}
+}
