@@ -21,7 +21,7 @@ func TestScale(t *testing.T) {
 	took := time.Since(began)
 	late := await(t, "every flow to be on the standby", 10*time.Second, func() bool {
 		s := state(t, l.R2)
-		return s.External.Active >= flows && s.Kernel.Pending == 0 && s.Kernel.Outstanding == 0
+		return s.External.Active >= flows && s.Code == 0 && s.Kernel.Pending == 0 && s.Kernel.Outstanding == 0
 	})
 	s1, s2 := state(t, l.R1), state(t, l.R2)
 	t.Logf("%d flows created in %s (%.0f/s), all on the standby %s after the last; overruns %d, asked again for %d",
