@@ -18,6 +18,7 @@ import (
 	"ctsync/engine/wire"
 	"ctsync/internal/config"
 	"ctsync/internal/control"
+	native "ctsync/internal/journal"
 	"ctsync/internal/kernel"
 	"ctsync/internal/metrics"
 	"ctsync/internal/peer"
@@ -47,7 +48,7 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	out := newOutbox(os.Stderr)
 	defer out.close()
 	level := &slog.LevelVar{}
-	log := newLog(out, level)
+	log := slog.New(native.New(out, level))
 	cfg, err := load(configPath)
 	if err != nil {
 		return err
@@ -213,13 +214,13 @@ func (d *Daemon) serve(ctx context.Context) error {
 	outputs.start(carry, func(context.Context) error { d.kernel.writeOps(d.loop); return nil })
 	outputs.start(carry, func(ctx context.Context) error { return d.links.Run(ctx, d.hear) })
 	d.startInputs(ctx, &inputs)
-	d.log.Info("started", "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
+	d.log.Info("started", native.Key, native.Started, "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
 	if d.cfg.KeyFile == "" {
-		d.log.Warn("the sync link is not authenticated: set key-file, or keep it on a network of its own")
+		d.log.Warn("the sync link is not authenticated: set key-file, or keep it on a network of its own", native.Key, native.Unauthenticated)
 	}
 
 	<-ctx.Done()
-	d.log.Info("stopping")
+	d.log.Info("stopping", native.Key, native.Stopping)
 	notifyStopping()
 	d.kernel.events.Close()
 	inputs.Wait()
@@ -276,7 +277,7 @@ func (d *Daemon) startInputs(ctx context.Context, inputs *parts) {
 // check tells the operator what is wrong with the host.
 func (d *Daemon) check() {
 	for _, f := range kernel.Check(kernel.Needs{ReceiveBuffer: d.cfg.EventQueue}) {
-		d.log.Warn(f.Text, "remedy", f.Remedy)
+		d.log.Warn(f.Text, native.Key, native.HostFault, "remedy", f.Remedy)
 	}
 }
 

@@ -236,7 +236,7 @@ func TestJournal(t *testing.T) {
 	journal{slog.New(slog.NewTextHandler(&log, nil))}.note(engine.Note{
 		Kind: engine.NoteRole, From: engine.Standby, To: engine.TakingOver, Reason: "MASTER by fifo", Count: 3, Duration: time.Second,
 	})
-	for _, want := range []string{`msg="role: taking over, was standby"`, "event=role", `reason="MASTER by fifo"`, "count=3", "duration=1s"} {
+	for _, want := range []string{`msg="role: taking over, was standby"`, "event=taking-over", `reason="MASTER by fifo"`, "count=3", "duration=1s"} {
 		if !bytes.Contains([]byte(log.String()), []byte(want)) {
 			t.Errorf("%s lacks %s", log.String(), want)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"ctsync/engine"
 	"ctsync/internal/config"
+	native "ctsync/internal/journal"
 	"ctsync/notify"
 	"ctsync/vrrp"
 )
@@ -107,7 +108,14 @@ func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
 		start(func(ctx context.Context) error { return d.dbus.Run(ctx, deliver) })
 	}
 	if d.liveness != nil {
-		start(func(ctx context.Context) error { return d.liveness.Run(ctx, deliver) })
+		start(func(ctx context.Context) error {
+			return d.liveness.Run(ctx, func(n vrrp.Notice) {
+				if n.State == vrrp.Gone {
+					d.log.Warn("keepalived is gone: start it again if it was not stopped on purpose", native.Key, native.KeepalivedGone)
+				}
+				deliver(n)
+			})
+		})
 		start(func(ctx context.Context) error { d.ask(ctx, l, deliver); return nil })
 	}
 }

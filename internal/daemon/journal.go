@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ctsync/engine"
+	native "ctsync/internal/journal"
 )
 
 // journal turns notes into lines: one for each fact that an operator should know.
@@ -14,7 +15,7 @@ type journal struct{ log *slog.Logger }
 
 func (j journal) note(n engine.Note) {
 	level, text := noteText(n)
-	args := []any{"event", eventNames[n.Kind]}
+	args := []any{native.Key, string(eventOf(n))}
 	if n.Peer != "" {
 		args = append(args, "peer", n.Peer)
 	}
@@ -30,15 +31,31 @@ func (j journal) note(n engine.Note) {
 	j.log.Log(context.Background(), level, text, args...)
 }
 
-var eventNames = map[engine.NoteKind]string{
-	engine.NoteRole: "role", engine.NoteAction: "action", engine.NotePeerFound: "peer-found",
-	engine.NotePeerLost: "peer-lost", engine.NotePeerReplaced: "peer-restarted", engine.NoteDuplicate: "duplicate-name",
-	engine.NoteInSync: "in-sync", engine.NoteOutOfSync: "out-of-sync", engine.NoteMismatch: "mismatch",
-	engine.NoteRestart: "restart", engine.NoteOverrun: "overrun", engine.NoteResynced: "resync",
-	engine.NoteTableFull: "table-full", engine.NoteTableFreed: "table-freed", engine.NoteFailures: "refused-by-kernel",
-	engine.NoteTwoActive: "two-active", engine.NoteOneActive: "one-active", engine.NoteEvicted: "evicted",
-	engine.NotePurged: "purged", engine.NoteReady: "ready", engine.NoteNotice: "notice",
-	engine.NoteAsleep: "asleep", engine.NoteRefused: "refused",
+// eventOf is the journal's name of a note.
+func eventOf(n engine.Note) native.Event {
+	if n.Kind != engine.NoteRole {
+		return eventNames[n.Kind]
+	}
+	switch n.To {
+	case engine.Active:
+		return native.Takeover
+	case engine.TakingOver:
+		return native.TakingOver
+	}
+	return native.SteppedBack
+}
+
+var eventNames = map[engine.NoteKind]native.Event{
+	engine.NoteRole:   "role",                                  // which of them, eventOf says
+	engine.NoteAction: "action", engine.NoteResynced: "resync", // steps of others, which have no explanation of their own
+	engine.NotePeerFound: native.PeerFound, engine.NotePeerLost: native.PeerLost,
+	engine.NotePeerReplaced: native.PeerRestarted, engine.NoteDuplicate: native.DuplicateName,
+	engine.NoteInSync: native.InSync, engine.NoteOutOfSync: native.OutOfSync, engine.NoteMismatch: native.Mismatch,
+	engine.NoteRestart: native.Restart, engine.NoteOverrun: native.Overrun,
+	engine.NoteTableFull: native.TableFull, engine.NoteTableFreed: native.TableFreed, engine.NoteFailures: native.RefusedByKernel,
+	engine.NoteTwoActive: native.TwoActive, engine.NoteOneActive: native.OneActive, engine.NoteEvicted: native.Evicted,
+	engine.NotePurged: native.Purged, engine.NoteReady: native.Readiness, engine.NoteNotice: native.Disagreement,
+	engine.NoteAsleep: native.Asleep, engine.NoteRefused: native.Refused,
 }
 
 func noteText(n engine.Note) (slog.Level, string) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"ctsync/engine/flow"
+	native "ctsync/internal/journal"
 	"ctsync/internal/kernel"
 )
 
@@ -43,7 +44,7 @@ func (n *natHooks) flow(f *flow.Flow) {
 func (n *natHooks) look(family uint8) {
 	for _, f := range kernel.Check(kernel.Needs{Translated: map[uint8]bool{family: true}}) {
 		if f.Kind == kernel.NoNATHooks {
-			n.log.Warn(f.Text, "remedy", f.Remedy)
+			n.log.Warn(f.Text, native.Key, native.HostFault, "remedy", f.Remedy)
 		}
 	}
 }

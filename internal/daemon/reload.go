@@ -17,6 +17,7 @@ import (
 	"ctsync/engine"
 	"ctsync/engine/wire"
 	"ctsync/internal/config"
+	native "ctsync/internal/journal"
 )
 
 // settleTime is how long a changed file must be quiet: editors write in several steps.
@@ -83,24 +84,24 @@ func (d *Daemon) reload() {
 	next, err := load(d.path)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			d.log.Error("the configuration is refused, the old one goes on", "error", strings.TrimSpace(line))
+			d.log.Error("the configuration is refused, the old one goes on", native.Key, native.ConfigurationRefused, "error", strings.TrimSpace(line))
 		}
 		return
 	}
 	next.Control = d.cfg.Control
 	changed := d.cfg.Changed(next)
 	if err := d.reloadKeys(next); err != nil {
-		d.log.Error("the keys are refused, the old ones go on", "error", err)
+		d.log.Error("the keys are refused, the old ones go on", native.Key, native.ConfigurationRefused, "error", err)
 		return
 	}
 	if len(changed) == 0 {
 		return
 	}
 	d.apply(next)
-	d.log.Info("configuration read again", "changed", strings.Join(changed, ", "))
+	d.log.Info("configuration read again", native.Key, native.Configured, "changed", strings.Join(changed, ", "))
 	restart := slices.DeleteFunc(changed, func(s string) bool { return slices.Contains(appliedLive, s) })
 	if len(restart) > 0 {
-		d.log.Warn("changed settings take effect at the next start: systemctl restart ctsync", "settings", strings.Join(restart, ", "))
+		d.log.Warn("changed settings take effect at the next start: systemctl restart ctsync", native.Key, native.RestartNeeded, "settings", strings.Join(restart, ", "))
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ctsync/internal/journal"
 )
 
 // configuration is the smallest one. The interfaces are veths to nowhere.
@@ -76,6 +78,7 @@ func TestLife(t *testing.T) {
 	step("keepalived first", keepalivedFirst)
 	step("keepalived dies", keepalivedDies)
 	step("reloads", reloads)
+	step("tells", tells)
 	step("hangs", hangs)
 	step("upgrade", func(m *machine) { upgrade(m, install+second) })
 	step("downgrade", func(m *machine) { upgrade(m, install+first) })
@@ -181,6 +184,24 @@ func reloads(m *machine) {
 	m.must("systemctl reload ctsync")
 	m.says("systemctl show -p MainPID --value ctsync", pid)
 	m.says("systemctl is-active ctsync", "active")
+}
+
+// tells: the journal has a field and an explanation for what has happened so far.
+func tells(m *machine) {
+	for _, e := range []journal.Event{journal.Started, journal.Takeover, journal.SteppedBack, journal.KeepalivedGone,
+		journal.Unauthenticated, journal.Configured, journal.ConfigurationRefused, journal.Stopping} {
+		m.must("journalctl -u ctsync CTSYNC_EVENT=" + string(e) + " MESSAGE_ID=" + journal.MessageID(e) + " -o json | grep -q MESSAGE")
+	}
+	out := m.must("journalctl -x -u ctsync --no-pager")
+	for _, want := range []string{"Subject: This firewall has taken over", "Subject: keepalived is gone", "nonsense"} {
+		if !strings.Contains(out, want) {
+			m.t.Errorf("the journal does not say %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "@CTSYNC") {
+		m.t.Errorf("an explanation has a place that is not filled:\n%s", out)
+	}
+	m.must("ctsync show log conntrack-sync | grep -q 'keepalived is gone'")
 }
 
 // hangs: a daemon that stands still is begun anew.
