@@ -69,3 +69,11 @@ bench: build
 	go build -o build/generate ./tests/load/generate
 	go build -o build/bench ./tests/bench
 	$(root) build/bench $(bench)
+
+# The alert rules and the dashboard with Debian's Prometheus, against two running daemons.
+.PHONY: test-monitoring
+test-monitoring: build
+	tests/install.sh
+	packaging/monitoring/install.sh
+	go vet -tags monitoring ./packaging/monitoring/
+	go test $(as_root) -count=1 -timeout 5m -tags monitoring $(flags) ./packaging/monitoring/
