@@ -191,7 +191,8 @@ func libraryEntry(f *conntrack.Flow) entry {
 	if t := f.ProtoInfo.TCP; t != nil {
 		e["tcp state"] = fmt.Sprint(t.State)
 		e["tcp window scale"] = fmt.Sprint(t.OriginalWindowScale, t.ReplyWindowScale)
-		e["tcp flags"] = fmt.Sprintf("%#x %#x", t.OriginalFlags&replicatedFlags, t.ReplyFlags&replicatedFlags)
+		// The attribute is two bytes, flags and mask, which the library reads as one big-endian number.
+		e["tcp flags"] = fmt.Sprintf("%#x %#x", t.OriginalFlags>>8&replicatedFlags, t.ReplyFlags>>8&replicatedFlags)
 	}
 	return e
 }
