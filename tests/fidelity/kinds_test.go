@@ -296,8 +296,11 @@ func (ks *kinds) rare(fam *family) {
 		f := ks.base(fam.l3, h.l4, 2100, h.port)
 		setHelper(f.Extra, h.name)
 		ks.add(fam.name+" helper "+h.name, f)
-		if h.name == "ftp" {
+		switch h.name {
+		case "ftp":
 			ks.children(fam, f)
+		case "pptp":
+			ks.tunnels(fam, f)
 		}
 	}
 	f := snat(ks.base(fam.l3, flow.TCP, 2100, 21), fam.public, 0)
@@ -339,6 +342,22 @@ func (ks *kinds) children(fam *family, master flow.Flow) {
 	zoned := ks.base(fam.l3, flow.TCP, 2102, 50000)
 	zoned.Zone = 9
 	child(fam.name+" TCP related, in the zone of its master", zoned)
+}
+
+// tunnels of a PPTP control connection: GRE with call ids for keys, as they are and translated.
+func (ks *kinds) tunnels(fam *family, master flow.Flow) {
+	for _, t := range []struct {
+		name string
+		key  uint16
+	}{{"", 0x4100}, {", SNAT with key", 0x4200}} {
+		f := ks.base(fam.l3, flow.GRE, 0, 0x4100)
+		if t.key != 0x4100 {
+			f = snat(f, fam.public, t.key)
+		}
+		f.Extra.HasMaster, f.Extra.Master = true, master.Key
+		f.Status |= flow.Expected
+		ks.add(fam.name+" GRE of PPTP"+t.name, f)
+	}
 }
 
 func setHelper(x *flow.Extra, name string) { copy(x.Helper[:], name) }
