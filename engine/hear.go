@@ -256,6 +256,9 @@ func tombBits(tomb uint8) cache.Bits {
 // while taking over every record that arrives is adopted.
 func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	ended := (what == cache.Removed || what == cache.Absent) && c.Bits&cache.Ended != 0
+	if c.Bits&cache.Yielded != 0 && p.adoptable() && p.role == Standby {
+		e.wentElsewhere(r)
+	}
 	switch {
 	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:
 		if ended && p == e.peers.leader {

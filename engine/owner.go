@@ -178,6 +178,17 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	e.dirty(r)
 }
 
+// wentElsewhere has our kernel's entry written once, for the windows: a node that was active gives the flow back,
+// so its packets went there for a while, perhaps without our having heard of it before.
+func (e *Engine) wentElsewhere(r ref) {
+	ent, own := e.tbl.Entry(r), e.log.Lives(r)
+	if e.role.is == Standby || own == nil || ent.Key.L4 != flow.TCP || ent.Kern&(kPresent|kLiberal) != kPresent || e.evict.holds(own) {
+		return
+	}
+	ent.Kern |= kRewrite
+	e.dirty(r)
+}
+
 // adoptAll adopts from every epoch that was active once, in the order of O1.
 func (e *Engine) adoptAll() {
 	for _, p := range e.adoptionOrder() {

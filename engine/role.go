@@ -77,7 +77,8 @@ func (e *Engine) takeOver(reason string) {
 	e.writer.now(e)
 	e.adoptAll()
 	own := e.scanEntries(func(r ref) {
-		if c := e.log.Lives(r); c != nil && e.tbl.Entry(r).Kern&kPresent == 0 && c.Bits&cache.Waiting == 0 {
+		kern := e.tbl.Entry(r).Kern
+		if c := e.log.Lives(r); c != nil && (kern&kPresent == 0 || kern&kRewrite != 0) && c.Bits&cache.Waiting == 0 {
 			e.dirty(r)
 		}
 	})
