@@ -171,6 +171,10 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 			res.Errno = syscall.ENOENT
 			break
 		}
+		if held.Status&sticky&^op.Flow.Status != 0 {
+			res.Errno = syscall.EBUSY
+			break
+		}
 		op.Flow.Reply = held.Reply
 		n.kernel[op.Flow.Key] = op.Flow
 	case flow.OpDelete:

@@ -137,3 +137,24 @@ func TestAnOldDestroyLeavesNoGhost(t *testing.T) {
 	p.b.wantLists(0, 0)
 	p.b.ops = nil
 }
+
+// TestABusyUpdateEnds: an update of ours met the next incarnation of its key and gave it bits that it never loses.
+// No event tells of them.
+func TestABusyUpdateEnds(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	fresh := f
+	fresh.State, fresh.Status = flow.TCPSynSent, flow.Confirmed
+	p.b.kernel[f.Key] = f // our update came after the first packet of the next one
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{
+		{Kind: flow.EventDestroy, Flow: f},
+		{Kind: flow.EventNew, Flow: fresh, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout},
+	}})
+	p.advance(3 * time.Second)
+	if h := p.b.kernel[f.Key]; h.State != flow.TCPSynSent || h.Status&sticky != sticky {
+		t.Fatalf("state %d status %x", h.State, h.Status)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

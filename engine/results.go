@@ -14,6 +14,9 @@ const obstacle = 1 << 63
 // whether marks the tag of a question whether an entry is there at all.
 const whether = 1 << 62
 
+// busy marks the tag of a question what an entry is that refused an update.
+const busy = 1 << 60
+
 func (e *Engine) kernelResults(results []flow.Result) {
 	for i := range results {
 		e.kernelResult(&results[i])
@@ -28,7 +31,7 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	}
 	e.writer.outstanding--
 	e.writer.answered++
-	r := ref(res.Tag &^ (obstacle | whether))
+	r := ref(res.Tag &^ (obstacle | whether | busy))
 	ent := e.tbl.Entry(r)
 	again, gone := ent.Kern&kAgain != 0, ent.Kern&kGone != 0
 	ent.Kern &^= kFlight | kAgain | kGone
@@ -39,6 +42,8 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	switch {
 	case res.Tag&whether != 0:
 		e.whetherThere(r, res, gone)
+	case res.Tag&busy != 0:
+		e.wasBusy(r, res, gone)
 	case res.Errno == flow.Unanswered:
 		if res.Kind == flow.OpDelete {
 			ent.Kern &^= kPresent | kLiberal // or not: a create tells
@@ -217,11 +222,30 @@ func (e *Engine) updated(r ref, res *flow.Result) bool {
 			ent.Kern |= kReplace
 			return true
 		}
-		e.writer.later(e, r) // the kernel has gone on meanwhile; its event is on the way
+		e.askBusy(r)
 		return false
 	}
 	e.fail(r, res.Errno)
 	return false
+}
+
+// askBusy asks what entry r is that refuses an update of an own flow.
+func (e *Engine) askBusy(r ref) {
+	e.issue(r, flow.OpGet, &flow.Flow{Key: e.tbl.Entry(r).Key})
+	e.out.Ops[len(e.out.Ops)-1].Tag |= busy
+}
+
+// wasBusy takes the answer. The kernel has gone on, and its event is on the way; or an update of ours met the next
+// incarnation and gave it bits that it never loses, of which no event tells.
+func (e *Engine) wasBusy(r ref, res *flow.Result, gone bool) {
+	own := e.log.Lives(r)
+	there := res.Errno == 0 && !gone && res.Flow.Key == e.tbl.Entry(r).Key
+	if there && own != nil && !e.evict.holds(own) && res.Flow.Status&sticky&^own.Value.Status != 0 {
+		f := e.flowOf(r, own)
+		f.Status |= res.Flow.Status & sticky
+		e.setValue(e.log.Put(r, false), &f.Value, f.Extra)
+	}
+	e.writer.later(e, r)
 }
 
 func (e *Engine) deleted(r ref, res *flow.Result) {
