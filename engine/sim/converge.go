@@ -132,7 +132,7 @@ func (j *judge) ownEqualsKernel(n *node) string {
 	if len(own) != len(n.kern.table) {
 		for k, l := range own {
 			if n.kern.table[k] == nil {
-				return fmt.Sprintf("%s lists %v mark %d, its kernel has it not", n, k, l.Flow.Mark)
+				return fmt.Sprintf("%s lists %v mark %d bits %x present %v, its kernel has it not%s", n, k, l.Flow.Mark, l.Bits, l.Present, j.story(k))
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func (n *node) work() {
 
 func (n *node) perform(i *issued) flow.Result {
 	w, op := n.w, &i.op
-	n.asked, n.askedOwn = i.role, i.own
+	n.doing = i
 	if op.Kind == flow.OpCreate && w.fault.enomem > 0 && w.rng.Float64() < w.fault.enomem {
 		w.count("ENOMEM")
 		return flow.Result{Tag: op.Tag, Kind: op.Kind, Errno: syscall.ENOMEM}

@@ -65,25 +65,21 @@ func (j *judge) settledLeaderLists(n *node, f *flow.Flow) bool {
 	return false
 }
 
-// revived says that another node, which had not heard of the end at that time, made the incarnation its own
-// as the one that decides.
+// revived says that another node, which had not heard of the end at that time, had the incarnation as its own when
+// it decided, later than the end.
 func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
-	for epoch, h := range j.logs {
-		if h.node == n {
-			continue
-		}
-		lists := h.lists(mark) || n.w.now.Sub(h.left[mark]) < 3*time.Second
-		if h.lived[mark].After(end) || lists && (h.activeSince(end) || j.of(n).settled[epoch].After(end)) {
+	for _, h := range j.logs {
+		if h.node != n && (h.lived[mark].After(end) || h.decides() && h.lists(mark)) {
 			return true
 		}
 	}
 	return false
 }
 
-// activeSince says whether the node decided at t or later.
-func (h *history) activeSince(t time.Time) bool {
+// decides says whether the node of h does so at present.
+func (h *history) decides() bool {
 	n := len(h.active)
-	return n > 0 && (h.active[n-1].IsZero() || h.active[n-1].After(t))
+	return n > 0 && h.active[n-1].IsZero()
 }
 
 // lateRecord says that the log of another node that was active lists the incarnation still: its record may
@@ -110,9 +106,20 @@ func show(f *flow.Flow) string {
 	return fmt.Sprintf("%v mark %d reply %v>%v:%d status %x state %d", f.Key, f.Mark, f.Reply.Src.Netip(f.L3), f.Reply.Dst.Netip(f.L3), f.Reply.DstL4, f.Status, f.State)
 }
 
+// issue notes what n knew when it decided on op.
+func (j *judge) issue(n *node, op *flow.Op) issued {
+	i := issued{op: *op, role: n.eng.RoleNow(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
+	n.eng.Positions(func(p engine.Position) {
+		if p.Leader {
+			i.led, i.ledTo = p.Epoch, p.Have
+		}
+	})
+	return i
+}
+
 // updating is O6: an active node never makes an entry another incarnation's.
 func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
-	if n.asked != engine.Active || e.f.Mark == f.Mark || e.injected {
+	if n.doing.role != engine.Active || e.f.Mark == f.Mark || e.injected {
 		return
 	}
 	if j.w.now.Sub(e.made) < 5*time.Second {
@@ -125,9 +132,9 @@ func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
 // deleting is I4: no live flow is deleted.
 func (j *judge) deleting(n *node, e *kentry) {
 	w := j.w
-	role := n.asked
+	role := n.doing.role
 	if role != engine.Standby {
-		if n.askedOwn != (flow.Tuple{}) && n.askedOwn != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
+		if n.doing.own != (flow.Tuple{}) && n.doing.own != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
 			return // from before the other node led, which translated it in another way
 		}
 		if e.f.Status&flow.SeenReply != 0 {
@@ -145,11 +152,11 @@ func (j *judge) deleting(n *node, e *kentry) {
 		}
 		h := j.logs[o.epoch]
 		own, ok := h.now[e.f.Key]
-		if h.toldEnd(e.f.Key, w.now) {
-			continue // and then that it began anew
+		if ok && (e.led != o.epoch || own.Born > e.ledTo) {
+			continue // it began anew as far as this node can know, and is written anew
 		}
 		if ok && own.Flow.Mark == e.f.Mark && w.now.Sub(o.roleAt) > 2*purgeTimeout && n.eng.Inspect().Leader == o.epoch {
-			w.fail("I4", "%s deletes %v mark %d, which the active %s has and lists", n, e.f.Key, e.f.Mark, o)
+			w.fail("I4", "%s deletes %v mark %d, which the active %s has and lists%s", n, e.f.Key, e.f.Mark, o, j.story(e.f.Key))
 			return
 		}
 	}
@@ -180,17 +187,4 @@ func (j *judge) ownOf(n *node, k flow.Key) string {
 		return show(&l.Flow)
 	}
 	return "nothing"
-}
-
-// toldEnd says that the log has lately had the end of k, which the reader of a log need not see as such.
-func (h *history) toldEnd(k flow.Key, now time.Time) bool {
-	for _, l := range h.recs[k] {
-		if at, ok := h.endedAt[l.Flow.Mark]; ok && now.Sub(at) < 3*time.Second {
-			return true
-		}
-		if at, ok := h.born[l.Born]; ok && now.Sub(at) < 3*time.Second {
-			return true
-		}
-	}
-	return false
 }

@@ -19,10 +19,9 @@ type judge struct {
 // history is the log of one epoch as its engine made it.
 type history struct {
 	active  []time.Time          // from, to, and so on
-	left    map[uint32]time.Time // mark: when it was last listed no more
 	born    map[uint64]time.Time // when the incarnation of that number was first seen
 	node    *node
-	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides
+	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides, unless it is now
 	last    uint64
 	recs    map[flow.Key][]engine.Listed // in order of seq, superseded ones included as far as a step showed them
 	now     map[flow.Key]engine.Listed   // live keys
@@ -56,7 +55,7 @@ func (j *judge) started(n *node) {
 	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, settled: map[wire.Epoch]time.Time{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
-		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, left: map[uint32]time.Time{}, born: map[uint64]time.Time{},
+		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, born: map[uint64]time.Time{},
 	}
 }
 
@@ -120,6 +119,9 @@ func (j *judge) roles(n *node) {
 		j.takenOver(n)
 	case engine.Standby:
 		j.of(n).down = j.w.now
+		for _, l := range j.logs[n.epoch].now {
+			j.logs[n.epoch].lived[l.Flow.Mark] = j.w.now
+		}
 	}
 }
 
@@ -178,18 +180,15 @@ func (j *judge) follow(n *node) {
 		h.last = l.Seq
 		k := l.Flow.Key
 		h.recs[k] = append(h.recs[k], l)
+		h.leaves(k, l.Flow.Mark, n.eng.RoleNow(), j.w.now)
 		if l.Bits&cache.Tomb == 0 {
 			h.now[k] = l
 			if _, ok := h.born[l.Born]; !ok {
 				h.born[l.Born] = j.w.now
 			}
-			if n.eng.RoleNow() != engine.Standby {
-				h.lived[l.Flow.Mark] = j.w.now
-			}
 			return
 		}
 		delete(h.now, k)
-		h.left[l.Flow.Mark] = j.w.now
 		if l.Bits&cache.Ended != 0 && n.eng.RoleNow() != engine.Standby {
 			h.ended[l.Flow.Mark], h.endedAt[l.Flow.Mark] = l.Seq, j.w.now
 			j.of(n).dead[l.Flow.Mark] = j.w.now
@@ -198,6 +197,13 @@ func (j *judge) follow(n *node) {
 	})
 	if last, live := n.eng.Live(); last != h.last || live != len(h.now) {
 		h.reread(n) // an end was told and, since nobody needs it, forgotten within one step
+	}
+}
+
+// leaves notes that k, which is to be mark now, was perhaps another incarnation before.
+func (h *history) leaves(k flow.Key, mark uint32, role engine.Role, now time.Time) {
+	if was, ok := h.now[k]; ok && role != engine.Standby {
+		h.lived[was.Flow.Mark] = now
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 )
 
 // kernel is a model of one node's connection tracking: what matters of it for replication. A tuple is taken
@@ -49,6 +50,9 @@ type kentry struct {
 	made     time.Time // by a packet
 	seen     time.Time // last packet
 	window   int       // how far the connection was at the last packet
+
+	led   wire.Epoch // the leader when ctsync wrote it last
+	ledTo uint64     // and how much of its log was known
 }
 
 func newKernel(n *node) *kernel {
@@ -231,6 +235,7 @@ func (k *kernel) create(f *flow.Flow) syscall.Errno {
 		return syscall.ENOENT
 	}
 	e := &kentry{f: *f, injected: true, liberal: true, expires: k.n.w.now.Add(time.Duration(f.Timeout) * time.Second)}
+	e.led, e.ledTo = k.n.doing.led, k.n.doing.ledTo
 	e.f.Extra = nil
 	if f.Extra != nil && f.Extra.HasMaster {
 		x := *f.Extra
@@ -267,6 +272,7 @@ func (k *kernel) update(f *flow.Flow) syscall.Errno {
 		delete(k.gone, f.Mark)
 	}
 	e.f.Mark, e.f.State, e.liberal = f.Mark, f.State, true
+	e.led, e.ledTo = k.n.doing.led, k.n.doing.ledTo
 	k.setTimeout(e, time.Duration(f.Timeout)*time.Second)
 	return 0
 }

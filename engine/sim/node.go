@@ -37,14 +37,13 @@ type node struct {
 	roleAt  time.Time
 	hash    hash.Hash64
 
-	ops      []issued
-	working  bool
-	askedOwn flow.Tuple
-	asked    engine.Role // when the operation that is being done was decided
-	dump     uint64
-	cursor   uint64
-	dumpGen  int
-	epochs   []wire.Epoch
+	ops     []issued
+	working bool
+	doing   *issued // the operation that the kernel is carrying out
+	dump    uint64
+	cursor  uint64
+	dumpGen int
+	epochs  []wire.Epoch
 }
 
 // issued is an operation on its way, and the role in which it was decided.
@@ -52,6 +51,9 @@ type issued struct {
 	op   flow.Op
 	role engine.Role
 	own  flow.Tuple // reply tuple of the own cache's flow then
+
+	led   wire.Epoch // the leader then
+	ledTo uint64     // and how much of its log was known
 }
 
 func (n *node) String() string { return n.name }
@@ -192,7 +194,7 @@ func (n *node) carryOut(out *engine.Output) {
 			x := *op.Flow.Extra
 			op.Flow.Extra = &x
 		}
-		n.ops = append(n.ops, issued{op, n.eng.RoleNow(), w.judge.logs[n.epoch].now[op.Flow.Key].Flow.Reply})
+		n.ops = append(n.ops, w.judge.issue(n, &op))
 		if op.Kind == flow.OpCreate {
 			w.judge.creating(n, &op.Flow)
 		}
