@@ -129,18 +129,21 @@ func TestUntracked(t *testing.T) {
 	c := configured(t, settings)
 	for rules, want := range map[string]Untracked{
 		"": {}, "table ip raw {\n}": {}, "tcp dport 80 notrack": {},
-		"meta l4proto 112 notrack":                            {VRRP: true},
-		"meta l4proto vrrp counter packets 0 bytes 0 notrack": {VRRP: true},
-		"ip protocol { vrrp, ah } notrack":                    {VRRP: true},
-		"ip daddr 224.0.0.18 notrack":                         {VRRP: true},
-		`iifname "eth2" udp dport 3780 notrack`:               {Sync: true},
-		"udp dport { 3780, 3781 } notrack":                    {Sync: true},
-		`iifname "eth2" notrack`:                              {Sync: true},
-		`iifname "eth1" notrack`:                              {},
-		"udp dport 37800 notrack":                             {},
-		"counter packets 3 bytes 100 notrack":                 {true, true},
-		"udp dport @sync notrack":                             {true, true},
-		"ip protocol 112 accept":                              {},
+		"meta l4proto 112 notrack":                                   {VRRP: true},
+		"meta l4proto vrrp counter packets 0 bytes 0 notrack":        {VRRP: true},
+		"ip protocol { vrrp, ah } notrack":                           {VRRP: true},
+		"ip daddr 224.0.0.18 notrack":                                {VRRP: true},
+		`iifname "eth2" udp dport 3780 notrack`:                      {Sync: true},
+		"udp dport { 3780, 3781 } notrack":                           {Sync: true},
+		`iifname "eth2" notrack`:                                     {Sync: true},
+		`iifname "eth*" notrack`:                                     {Sync: true},
+		`iifname { "lo", "eth2" } counter packets 1 bytes 2 notrack`: {Sync: true},
+		`iifname { "lo", "eth2" } tcp dport 80 notrack`:              {},
+		`iifname "eth1" notrack`:                                     {},
+		"udp dport 37800 notrack":                                    {},
+		"counter packets 3 bytes 100 notrack":                        {true, true},
+		"udp dport @sync notrack":                                    {true, true},
+		"ip protocol 112 accept":                                     {},
 	} {
 		if got := untrackedBy("\t\t"+rules+"\n", &c); *got != want {
 			t.Errorf("%s: %+v", rules, *got)

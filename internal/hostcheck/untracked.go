@@ -33,7 +33,8 @@ var (
 	vrrpMatch  = regexp.MustCompile(`\b(l4proto|protocol|nexthdr)\b.*\b(112|vrrp)\b|224\.0\.0\.18|ff02::12`)
 	anyMatch   = regexp.MustCompile(`^(counter( packets \d+ bytes \d+)? )?notrack$`)
 	namedSet   = regexp.MustCompile(`@\w+|"CT"|xt target`) // what a line of text does not tell
-	wholeMatch = regexp.MustCompile(`^(iif|oif)(name)? \S+ (counter( packets \d+ bytes \d+)? )?notrack`)
+	wholeMatch = regexp.MustCompile(`^(iif|oif)(name)? (\{[^}]*\}|\S+) (counter( packets \d+ bytes \d+)? )?notrack`)
+	inQuotes   = regexp.MustCompile(`"([^"]*)"`)
 )
 
 // untrackedBy reads nft's listing. A rule that cannot be understood counts for both: an entry in the table is the
@@ -55,7 +56,18 @@ func untrackedBy(rules string, c *config.Config) *Untracked {
 func exemptsSync(line string, c *config.Config) bool {
 	for _, l := range c.Links {
 		port := regexp.MustCompile(`\bdport\b.*\b` + strconv.Itoa(int(l.Port)) + `\b`)
-		if port.MatchString(line) || wholeMatch.MatchString(line) && strings.Contains(line, `"`+l.Interface+`"`) {
+		if port.MatchString(line) || wholeMatch.MatchString(line) && names(line, l.Interface) {
+			return true
+		}
+	}
+	return false
+}
+
+// names says whether a rule names the interface, or a beginning of its name with *.
+func names(line, link string) bool {
+	for _, m := range inQuotes.FindAllStringSubmatch(line, -1) {
+		begin, wild := strings.CutSuffix(m[1], "*")
+		if m[1] == link || wild && strings.HasPrefix(link, begin) {
 			return true
 		}
 	}
