@@ -17,6 +17,7 @@ type roleState struct {
 	from       uint64 // own log's end when it began
 	lastLeader *peer
 	readyAt    time.Time // a standby was ready, by proof
+	drainedAt  time.Time // the kernel writer had nothing to catch up with
 
 	adopted  int
 	failedAt int
@@ -146,7 +147,7 @@ func (e *Engine) ready() Readiness {
 		return Ready
 	case !e.leaderSettled() || !e.complete():
 		return NotReady
-	case e.cfg.Hot && (!e.writer.filled || !e.drained() || e.tooManyFailures()):
+	case e.cfg.Hot && (!e.writer.filled || e.behind() || e.tooManyFailures()):
 		return NotReady
 	}
 	e.role.readyAt = e.now
@@ -169,6 +170,19 @@ func (e *Engine) readyStill() bool {
 		}
 	}
 	return true
+}
+
+// behindFor is how long a ready node may be behind with writing to its kernel: a burst of new flows must not move
+// keepalived's priorities to and fro.
+const behindFor = 5 * time.Second
+
+// behind says that the kernel writer is too far behind.
+func (e *Engine) behind() bool {
+	if e.drained() {
+		e.role.drainedAt = e.now
+		return false
+	}
+	return e.count.ready != Ready || e.now.Sub(e.role.drainedAt) > behindFor
 }
 
 // drained says that the kernel writer has nothing to catch up with.
