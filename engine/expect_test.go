@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 )
 
 func allHelpers(c *Config) { c.Filter.AllHelpers = true }
@@ -95,4 +96,25 @@ func TestRebornWithoutLabels(t *testing.T) {
 	p.packet(p.a, f)
 	p.advance(10 * time.Millisecond)
 	p.b.wantOps("update 1")
+}
+
+// TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.
+func TestMasterLaterInARepair(t *testing.T) {
+	p := activeAndStandby(t)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	master, child := conn(21, noNAT), conn(20, noNAT)
+	child.Extra = &flow.Extra{HasMaster: true, Master: master.Key}
+	p.packet(p.a, master)
+	p.packet(p.a, child)
+	for i := range 6000 {
+		p.packet(p.a, conn(1000+i, noNAT))
+	}
+	p.event(p.a, flow.EventUpdate, master)
+	p.advance(50 * time.Millisecond)
+	p.lose = nil
+	p.advance(3 * time.Second)
+	if x := p.b.kernel[child.Key].Extra; x == nil || !x.HasMaster {
+		t.Errorf("the related flow came without its master: %v", x)
+	}
+	p.b.ops = nil
 }

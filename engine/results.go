@@ -136,8 +136,8 @@ func (e *Engine) withoutMaster(r ref) bool {
 		e.fail(r, syscall.ENOENT)
 		return false
 	}
-	if l := e.peers.leader; e.role.is == Standby && l != nil && l.rep.Have < l.base {
-		e.writer.later(e, r) // the first synchronisation brings what changed last at the end
+	if l := e.peers.leader; e.role.is == Standby && l != nil && l.rep.Have < l.last {
+		e.writer.later(e, r) // a repair brings what changed last at the end
 		return false
 	}
 	if m := e.tbl.Find(&x.Master); m != 0 && e.masterComes(m) {
