@@ -45,7 +45,7 @@ const (
 	NoteRole         NoteKind = iota // the role changed; From, To, Reason
 	NoteAction                       // one action of a role change, in conntrackd's words; Text, Count, Duration
 	NotePeerFound                    // a peer is heard; Peer
-	NotePeerLost                     // a peer is silent; Peer
+	NotePeerLost                     // a peer is silent; Peer, and Reason if it said so
 	NotePeerReplaced                 // a peer runs anew; Peer
 	NoteDuplicate                    // two live nodes with one name; Peer
 	NoteInSync                       // a peer's flows are all here, proven; Peer, Count

@@ -303,7 +303,11 @@ func (e *Engine) peerLiveness(p *peer, live bool) {
 		e.note(Note{Kind: NotePeerFound, Peer: p.name})
 		return
 	}
-	e.note(Note{Kind: NotePeerLost, Peer: p.name, Duration: e.now.Sub(p.lastHeard)})
+	n := Note{Kind: NotePeerLost, Peer: p.name, Duration: e.now.Sub(p.lastHeard)}
+	if p.leaving {
+		n.Reason = "it stopped"
+	}
+	e.note(n)
 	if e.role.is == Active && p.role != Standby {
 		e.mergeOnce(p) // it was active and is silent (PROTOCOL O8)
 	}

@@ -68,6 +68,9 @@ func noteText(n engine.Note) (slog.Level, string) {
 	case engine.NotePeerFound:
 		return info, "peer found"
 	case engine.NotePeerLost:
+		if n.Reason != "" {
+			return info, "peer lost: its ctsync stopped, or runs anew"
+		}
 		return warn, "peer lost: check the sync link and the peer's ctsync"
 	case engine.NotePeerReplaced:
 		return info, "peer runs anew"

@@ -129,8 +129,12 @@ func (f *frame) wrapped(text string) {
 
 func (m *Model) role(f *frame) {
 	st := m.last
-	f.add(Span{st.Role, Bold}, Span{" for " + ago(m.at.Sub(st.RoleSince)), Plain}, Span{"  failover ", Dim}, Span{told(st), Plain},
-		Span{"  ", Plain}, Span{ready(st.Ready), Plain}, Span{"  " + st.Standby + " standby", Plain}, Span{"  leader ", Dim}, Span{or(st.Leader, "none"), Plain})
+	line := Line{{st.Role, Bold}, {" for " + ago(m.at.Sub(st.RoleSince)), Plain}, {"  failover ", Dim}, {told(st), Plain},
+		{"  " + ready(st.Ready) + "  " + st.Standby + " standby", Plain}}
+	if st.Role != "active" {
+		line = append(line, Span{"  leader ", Dim}, Span{or(st.Leader, "none"), Plain})
+	}
+	f.add(line...)
 }
 
 func verdictStyle(code int) Style {
