@@ -53,11 +53,13 @@ func (e *Engine) decided(d vrrp.Decision) {
 	}
 }
 
-func (e *Engine) become(r Role, reason string) {
+// become takes a role, and gives its note, to which figures may be added.
+func (e *Engine) become(r Role, reason string) *Note {
 	was := e.role.is
 	e.role.is, e.role.since, e.role.reason = r, e.now, reason
 	e.send.beatNow = true
 	e.note(Note{Kind: NoteRole, From: was, To: r, Reason: reason})
+	return &e.out.Notes[len(e.out.Notes)-1]
 }
 
 func (e *Engine) action(text string, count int) {
@@ -99,7 +101,8 @@ func (e *Engine) progressTakeover() {
 	a.TakeoverFailed = max(e.writer.failing-r.failedAt, 0) + r.refused + len(e.writer.waiting)
 	e.action("commit", r.adopted)
 	e.action("bulk", e.log.Live)
-	e.become(Active, r.reason)
+	n := e.become(Active, r.reason)
+	n.Count, n.Duration = r.adopted, a.TakeoverDuration
 	e.mergeRest()
 	e.beginDump() // what else is in the kernel is ours now too
 }
