@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,7 @@ func TestTop(t *testing.T) {
 	cmd := exec.Command(exe, "top", "--control", path)
 	cmd.Env = append(os.Environ(), "CTSYNC_TEST_PROGRAM=1", "TERM=xterm", "LANG=C")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = far, far, far
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // its /dev/tty
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
