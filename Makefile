@@ -77,3 +77,11 @@ test-monitoring: build
 	packaging/monitoring/install.sh
 	go vet -tags monitoring ./packaging/monitoring/
 	go test $(as_root) -count=1 -timeout 5m -tags monitoring $(flags) ./packaging/monitoring/
+
+# Simulations with seeds that nobody has tried: make sim SEEDS=1000 FIRST=5001
+SEEDS ?= 1000
+FIRST ?= 1
+
+.PHONY: sim
+sim:
+	go test ./engine/sim -run 'TestSeeds$$' -seeds=$(SEEDS) -first=$(FIRST) -v -timeout 60m

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ctsync/engine/wire"
+	"ctsync/vrrp"
 )
 
 // wires joins engines: what one sends reaches the others at once, and is kept to be replayed.
@@ -258,5 +259,19 @@ func TestWindowReset(t *testing.T) {
 				t.Errorf("reset to %d: %d is fresh twice", at, c)
 			}
 		}
+	}
+}
+
+// TestALateHeartbeatSaysNothing: a link may hand heartbeats over in another order than they were sent.
+func TestALateHeartbeatSaysNothing(t *testing.T) {
+	p := activeAndStandby(t)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Beat }
+	p.advance(150 * time.Millisecond)
+	p.hold = nil
+	p.notice(p.a, vrrp.Backup)
+	p.advance(50 * time.Millisecond)
+	p.release(wire.Beat)
+	if role := p.b.e.Status().Peers[0].Role; role != Standby {
+		t.Fatalf("a is %v", role)
 	}
 }

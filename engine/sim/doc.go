@@ -10,8 +10,9 @@
 // address, a queue that overruns, dumps between events), an engine and what keepalived makes of it (node.go).
 // Clients open, use and end connections at whichever node has the virtual address (client.go); the mark of an
 // entry names the incarnation, so that a judge can follow it through every cache. faults.go draws at least
-// four kinds of trouble and the moments for them; after some time there is peace, and then everything has to
-// agree. judge.go holds the invariants:
+// four kinds of trouble and the moments for them; in one life of four somebody records datagrams and says them
+// again (replay.go); after some time there is peace, and then everything has to agree (converge.go). judge.go
+// holds the invariants, with replicas.go, ready.go and ends.go:
 //
 //	I1  after peace replicas equal logs, the active node's own cache equals its kernel, hot kernels the leader's
 //	I2  proof means that the replica is the origin's own cache; ready means that the kernel has it too
@@ -20,10 +21,12 @@
 //	I5  no incarnation comes back whose end this node saw as the one that decides
 //	I6  a takeover leaves nothing behind but what it reports
 //	I7  an active node tells the end only of what its kernel has lost
+//	I8  a datagram takes effect once at most, at whom it is for, and none from before its sender answered
 //	I9  memory is bounded
 //	I10 a takeover ends, a digest never differs without cause
 //	I11 a replica holds what the origin wrote, whatever their roles
 //	I12 a ready node has rewritten the entries that would refuse the packets of a connection gone on elsewhere
+//	I13 an active node's readiness file says so, and never is no node eligible while one is active
 //	I14 the same seed gives the same bytes
 //
 // A failing seed prints itself and its last events:

@@ -62,6 +62,7 @@ func (j *judge) started(n *node) {
 // stepped looks at n after each step.
 func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 	j.roles(n)
+	j.eligible()
 	if beats(out) {
 		j.logs[n.epoch].snapshot()
 	}

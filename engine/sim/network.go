@@ -34,6 +34,9 @@ func (t *network) heal() {
 
 // send copies d, which the engine's next step overwrites, to whom it is for.
 func (t *network) send(from *node, d *engine.Datagram) {
+	if r := t.w.replayer; r != nil {
+		r.record(from, d.Payload)
+	}
 	for _, to := range t.w.nodes {
 		if to == from || d.To.IsValid() && d.To != to.addr {
 			continue

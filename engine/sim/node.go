@@ -33,6 +33,7 @@ type node struct {
 	thaw    time.Time
 	backlog []engine.Input
 	ready   engine.Readiness
+	file    bool // the readiness file says ready
 	role    engine.Role
 	roleAt  time.Time
 	hash    hash.Hash64
@@ -70,7 +71,7 @@ func (n *node) start() {
 	w.rng.Read(n.epoch[:])
 	n.epochs = append(n.epochs, n.epoch)
 	n.eng = engine.New(engine.Config{
-		Node: n.name, Epoch: n.epoch, Cluster: "sim", Group: group, Hot: w.hot, PurgeTimeout: purgeTimeout,
+		Node: n.name, Epoch: n.epoch, Cluster: cluster, Group: group, Hot: w.hot, PurgeTimeout: purgeTimeout,
 		PayloadLimit: w.payload, TableMax: n.kern.max, Seed: w.rng.Uint64(),
 		Keys: w.keys, Random: rand.New(rand.NewSource(w.rng.Int63())),
 	}, rand.New(rand.NewSource(w.rng.Int63())))
@@ -106,6 +107,7 @@ func (n *node) kill(orderly bool) {
 		n.input(&engine.Shutdown{})
 	}
 	n.w.trace(n, "daemon ends")
+	n.file = n.file && n.role == engine.Active // what the daemon's end leaves of the file
 	n.eng, n.backlog, n.thaw = nil, nil, time.Time{}
 	n.run++
 }
@@ -134,6 +136,9 @@ func (n *node) step(in engine.Input) {
 		}
 	}()
 	w.steps++
+	if d, ok := in.(*engine.Datagrams); ok && w.replayer != nil {
+		defer w.replayer.delivered(n, d)()
+	}
 	out := n.eng.Step(w.now, in)
 	w.judge.follow(n)
 	n.carryOut(out)
@@ -207,6 +212,9 @@ func (n *node) carryOut(out *engine.Output) {
 		w.net.send(n, &out.Datagrams[i])
 	}
 	n.ready = out.Ready
+	if out.Ready != engine.LeaveAsItIs {
+		n.file = out.Ready == engine.Ready
+	}
 }
 
 func (n *node) noted(note *engine.Note) {

@@ -8,6 +8,27 @@ import (
 	"ctsync/engine/flow"
 )
 
+// eligible is I13: whenever a node is active, the readiness file of some node that runs says so, and an active
+// node's own always.
+func (j *judge) eligible() {
+	active, ready := (*node)(nil), false
+	for _, n := range j.w.nodes {
+		if n.eng == nil {
+			continue
+		}
+		ready = ready || n.file
+		if n.role == engine.Active {
+			active = n
+			if !n.file {
+				j.w.fail("I13", "%s is active and its file says not ready", n)
+			}
+		}
+	}
+	if active != nil && !ready {
+		j.w.fail("I13", "%s is active and no node is ready", active)
+	}
+}
+
 // ready is I2's second half and I12: the kernel of a ready hot standby has what the leader lists, and no entry
 // in it would refuse the packets of a connection that went on elsewhere.
 func (j *judge) ready(n *node, in *engine.Inspection) {

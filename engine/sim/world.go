@@ -18,6 +18,7 @@ import (
 
 const (
 	group        = "G"
+	cluster      = "sim"
 	purgeTimeout = 4 * time.Second
 )
 
@@ -39,6 +40,8 @@ type world struct {
 	clients clients
 	fault   faults
 	judge   judge
+
+	replayer *replayer // of one seed in four
 
 	hot     bool
 	payload int
@@ -206,6 +209,10 @@ func Run(seed int64, verbose func(string)) Result {
 	w := newWorld(seed, nodes)
 	w.verbose = verbose
 	w.hot = w.rng.Intn(6) != 0
+	if seed%4 == 1 {
+		w.replayer = newReplayer(w)
+		w.replayer.begin()
+	}
 	w.play()
 	r := Result{Seed: seed, Failure: w.failure, Time: w.now.Sub(w.begin), Steps: w.steps, Faults: w.kinds, Stats: w.stats}
 	for _, n := range w.nodes {
