@@ -119,6 +119,12 @@ func TestVerbs(t *testing.T) {
 		if got != (result{0, "out\n", "err\n"}) {
 			t.Errorf("%s: %+v", typed, got)
 		}
+		for i := range f.asked {
+			if script := strings.HasPrefix(asked, "notify"); script != (f.asked[i].Started > 0) {
+				t.Errorf("%s: started %d", typed, f.asked[i].Started)
+			}
+			f.asked[i].Started = 0
+		}
 		want := []control.Request{{Verb: strings.Fields(asked), Output: "text"}}
 		if diff := cmp.Diff(want, f.asked); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", typed, diff)

@@ -149,7 +149,13 @@ func (p *program) ask(use, short string, w words, verb ...string) *cobra.Command
 
 // call asks the daemon and passes its answer and exit code on.
 func (p *program) call(ctx context.Context, verb []string) error {
-	exit, err := control.Call(ctx, p.socket(), control.Request{Verb: verb, Output: p.output}, p.stdout, p.stderr)
+	return p.send(ctx, control.Request{Verb: verb})
+}
+
+// send asks the daemon and passes its answer and exit code on.
+func (p *program) send(ctx context.Context, r control.Request) error {
+	r.Output = p.output
+	exit, err := control.Call(ctx, p.socket(), r, p.stdout, p.stderr)
 	if err != nil {
 		fmt.Fprintln(p.stderr, "ctsync:", err)
 	}

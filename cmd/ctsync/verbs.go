@@ -1,6 +1,13 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"ctsync/internal/control"
+	"ctsync/internal/daemon"
+)
 
 var none = words{}
 
@@ -60,8 +67,11 @@ func (p *program) requestResync() *cobra.Command {
 }
 
 func (p *program) notify() *cobra.Command {
-	c := p.ask("notify GROUP|INSTANCE NAME STATE [PRIORITY]", "what keepalived's notify scripts say",
-		words{name: "GROUP|INSTANCE NAME STATE [PRIORITY], or STATE GROUP", min: 2, max: 4}, "notify")
+	c := leaf("notify GROUP|INSTANCE NAME STATE [PRIORITY]", "what keepalived's notify scripts say",
+		words{name: "GROUP|INSTANCE NAME STATE [PRIORITY], or STATE GROUP", min: 2, max: 4},
+		func(ctx context.Context, args []string) error {
+			return p.send(ctx, control.Request{Verb: append([]string{"notify"}, args...), Started: daemon.Started()})
+		})
 	c.Example = "  in keepalived.conf: notify \"/usr/sbin/ctsync notify\""
 	return c
 }

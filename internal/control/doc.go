@@ -36,6 +36,10 @@ type Request struct {
 	Verb   []string `json:"verb"`   // the words as typed
 	Output string   `json:"output"` // "text" or "json"; empty is text
 	PID    int      `json:"-"`      // the client's process, as the server sees it; 0 unknown
+
+	// Started is when the client's process began, in nanoseconds since the boot, of a notify script: scripts of
+	// keepalived overtake each other. 0: see PID.
+	Started int64 `json:"started,omitempty"`
 }
 
 // ParseRequest reads one line. Unknown fields are refused, so that a newer client learns that this daemon does

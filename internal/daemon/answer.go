@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -40,7 +41,7 @@ type call struct {
 	rest           []string // words after the verb's
 	json           bool
 	stdout, stderr io.Writer
-	pid            int // of the client
+	started        time.Time // of the client's process, on the boot's clock; zero: unknown
 }
 
 // verbs in the order in which they are listed. A longer one stands before its beginning.
@@ -82,7 +83,7 @@ func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr i
 			fmt.Fprintf(stderr, "ctsync: %q says nothing after %q\n", r.Verb[n+v.more], strings.Join(r.Verb[:n+v.more], " "))
 			return exitUsage
 		}
-		return v.do(d, &call{ctx: ctx, rest: r.Verb[n:], json: r.Output == "json", stdout: stdout, stderr: stderr, pid: r.PID})
+		return v.do(d, &call{ctx: ctx, rest: r.Verb[n:], json: r.Output == "json", stdout: stdout, stderr: stderr, started: started(r)})
 	}
 	var known []string
 	for _, v := range verbs {
@@ -243,6 +244,27 @@ func sorted(m map[string]int) (keys []string) {
 	return keys
 }
 
+// started is when the client's process began: its own word, since it may be hidden from this process.
+func started(r control.Request) time.Time {
+	if r.Started > 0 {
+		return time.Unix(0, r.Started)
+	}
+	at, err := notify.StartOf(r.PID)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// Started is when this process began, as a notify script tells it to the daemon; 0 unknown.
+func Started() int64 {
+	at, err := notify.StartOf(os.Getpid())
+	if err != nil {
+		return 0
+	}
+	return at.UnixNano()
+}
+
 // notify delivers what a notify script was called with.
 func (d *Daemon) notify(c *call) int {
 	if d.cfg.Failover.Mechanism != config.VRRP {
@@ -253,9 +275,7 @@ func (d *Daemon) notify(c *call) int {
 		d.scripts.tell(d.log, "the words of a notify script are not understood", err) // keepalived drops what it prints
 		return c.failed("%v", err)
 	}
-	if at, err := notify.StartOf(c.pid); err == nil {
-		n.At = at
-	}
+	n.At = c.started
 	d.loop.step(&engine.Notice{Notice: n})
 	return exitOK
 }
