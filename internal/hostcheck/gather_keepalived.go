@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -154,14 +155,17 @@ func refusal(ctx context.Context, path string) string {
 	return firstFault(said.String())
 }
 
-// firstFault is the first line that says what is wrong.
+// disliked are lines about what keepalived runs with all the same; for the second one it exits as for a fault.
+var disliked = regexp.MustCompile(`WARNING|this probably isn't what you want`)
+
+// firstFault is the first line that says what is wrong, or nothing.
 func firstFault(said string) string {
 	for line := range strings.Lines(said) {
-		if line = strings.TrimSpace(line); line != "" && !strings.Contains(line, "WARNING") {
+		if line = strings.TrimSpace(line); line != "" && !disliked.MatchString(line) {
 			return line
 		}
 	}
-	return "it says nothing more"
+	return ""
 }
 
 // Owner is the user who owns what is at the path, or empty.

@@ -54,7 +54,7 @@ func checkDaemon(f *Facts) (found []Finding) {
 			"the kernel has dropped events %d times since the daemon began to count: each time the table is compared as a whole", d.Kernel.Overruns))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(d.Kernel.Failed)) {
-		found = append(found, problem("flows-refused", "docs: OPERATING, \"not in the kernel\"; most often a module or nf_conntrack_max",
+		found = append(found, problem("flows-refused", "load the module of a helper, raise nf_conntrack_max, or find out what else has the same translation: OPERATING.md, \"Why the kernel refuses\"",
 			"the kernel refuses %d connections: %s", d.Kernel.Failed[reason], reason))
 	}
 	return found
