@@ -171,8 +171,8 @@ func (e *Engine) isCopy(r ref) bool {
 	if e.role.is != Standby {
 		return false
 	}
-	if e.tbl.Entry(r).Kern&kPresent != 0 {
-		return true
+	if e.tbl.Entry(r).Kern&(kPresent|kEnded) != 0 {
+		return true // kEnded: that its delete was carried out is perhaps not known
 	}
 	l := e.leads(r)
 	return l != nil && l.Live()

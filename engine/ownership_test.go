@@ -158,3 +158,21 @@ func TestABusyUpdateEnds(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestWhatIsToGoIsNobodysOwn: a standby's delete stays unanswered, and a dump shows that the entry is still there.
+func TestWhatIsToGoIsNobodysOwn(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.mute = true
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(500 * time.Millisecond)
+	p.b.wantKernel(1)
+	p.tell(p.b, &Command{Verb: VerbResync})
+	p.advance(500 * time.Millisecond)
+	p.b.wantLists(0, 0)
+	p.b.mute = false
+	p.advance(5 * time.Second)
+	p.b.wantKernel()
+	p.b.ops = nil
+}
