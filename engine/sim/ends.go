@@ -14,18 +14,14 @@ import (
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
 	role := n.eng.RoleNow()
-	if at, ok := s.dead[f.Mark]; ok && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
+	if at, ok := s.dead[f.Mark]; ok && !j.late(n, f, at) && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw%s", n, role, f.Key, f.Mark, j.story(f.Key))
 		return
 	}
 	for epoch, have := range s.ledTo {
 		h := j.logs[epoch]
 		seq, ok := h.ended[f.Mark]
-		if ok && seq <= have && j.lateRecord(epoch, f.Mark) {
-			j.w.stats["adopted by a record that came after the end"]++
-			continue
-		}
-		if ok && seq <= have && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
+		if ok && seq <= have && !j.late(n, f, s.knewFrom(epoch, seq)) && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
 			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d%s", n, role, f.Key, f.Mark, h.node, seq, j.story(f.Key))
 			return
 		}
@@ -82,15 +78,44 @@ func (h *history) decides() bool {
 	return n > 0 && h.active[n-1].IsZero()
 }
 
-// lateRecord says that the log of another node that was active lists the incarnation still: its record may
-// have come only after the end that the teller told.
-func (j *judge) lateRecord(teller wire.Epoch, mark uint32) bool {
+// late says that a record by which f may have been adopted came to n only after its end, at end: a mark on a copy
+// that is not there yet is impossible.
+func (j *judge) late(n *node, f *flow.Flow, end time.Time) bool {
+	s := j.of(n)
 	for epoch, h := range j.logs {
-		if epoch != teller && len(h.active) > 0 && h.lists(mark) {
-			return true
+		if h.node == n || len(h.active) == 0 {
+			continue
+		}
+		known := s.knewAt(epoch, end)
+		for _, l := range h.recs[f.Key] {
+			if l.Flow.Mark == f.Mark && l.Bits&cache.Tomb == 0 && l.Born > known {
+				j.w.stats["adopted by a record that came after the end"]++
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// knewAt is how much of epoch's log was known at t.
+func (s *sight) knewAt(epoch wire.Epoch, t time.Time) (have uint64) {
+	for _, k := range s.trail[epoch] {
+		if k.at.After(t) {
+			break
+		}
+		have = k.have
+	}
+	return have
+}
+
+// knewFrom is since when epoch's log was known up to seq.
+func (s *sight) knewFrom(epoch wire.Epoch, seq uint64) time.Time {
+	for _, k := range s.trail[epoch] {
+		if k.have >= seq {
+			return k.at
+		}
+	}
+	return time.Time{}
 }
 
 func (h *history) lists(mark uint32) bool {

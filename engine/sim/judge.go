@@ -33,13 +33,19 @@ type history struct {
 
 // sight is what a judge remembers of one node.
 type sight struct {
-	dead     map[uint32]time.Time     // marks whose end this run saw as it decided
-	ledTo    map[wire.Epoch]uint64    // have of an epoch while it was the leader
-	checked  map[wire.Epoch]uint64    // proofs
-	judged   map[wire.Epoch]uint64    // have at the last one
-	settled  map[wire.Epoch]time.Time // when an epoch was last the settled leader
+	dead     map[uint32]time.Time  // marks whose end this run saw as it decided
+	ledTo    map[wire.Epoch]uint64 // have of an epoch while it was the leader
+	checked  map[wire.Epoch]uint64 // proofs
+	judged   map[wire.Epoch]uint64 // have at the last one
+	trail    map[wire.Epoch][]knew // what was known of an epoch's log, and from when on
 	nextLook time.Time
 	down     time.Time // when it stepped down or began
+}
+
+// knew is how much of a log was known from at on.
+type knew struct {
+	at   time.Time
+	have uint64
 }
 
 func (j *judge) init(w *world) { j.w, j.logs = w, map[wire.Epoch]*history{} }
@@ -52,7 +58,7 @@ func (j *judge) of(n *node) *sight {
 }
 
 func (j *judge) started(n *node) {
-	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, settled: map[wire.Epoch]time.Time{}}
+	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, trail: map[wire.Epoch][]knew{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
 		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, born: map[uint64]time.Time{},
@@ -68,8 +74,8 @@ func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 	}
 	s := j.of(n)
 	n.eng.Positions(func(p engine.Position) {
-		if p.Settled {
-			s.settled[p.Epoch] = j.w.now
+		if t := s.trail[p.Epoch]; len(t) == 0 || p.Have > t[len(t)-1].have {
+			s.trail[p.Epoch] = append(t, knew{j.w.now, p.Have})
 		}
 		if p.Leader {
 			s.ledTo[p.Epoch] = p.Have
