@@ -63,12 +63,17 @@
 //   - EBUSY is answered by a look first (1359): deleting and creating would take a live entry away for a moment.
 //   - Readiness waits until everything that a new leader listed has been through the kernel writer once (5).
 //   - A failed dump is tried again after a pause.
+//   - What a standby is to delete is not its own when a dump shows it, though the delete may seem done (26); and
+//     the leader's end reaches also an entry of which a DESTROY told, which may have been the one before (5595).
+//   - An own flow whose update is refused is looked at, and takes over the bits that the kernel never forgets
+//     (7468): an update that met the next incarnation sets them, and no event tells of it.
 //
 // # What is known and left
 //
-//   - Adoption by a record that comes after the end of its flow was told by another node: a mark on a copy that
-//     is not there yet is impossible. It costs a stale entry until its timeout; it needs two failovers within
-//     the time of one repair (2064). Counted as "adopted by a record that came after the end".
+//   - Adoption by a record that comes after the end of its flow was told, here or by another node: a mark on a
+//     copy that is not there yet is impossible, and whether the record or the end is the newer cannot be known. To
+//     adopt costs a stale entry until its timeout, not to adopt a connection. It needs two failovers within
+//     the time of one repair, or a partition (2064, 5102). Counted as "adopted by a record that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
