@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,8 +19,13 @@ import (
 )
 
 func (p *program) check() *cobra.Command {
-	return leaf("check", "what is wrong with this host, before a failover shows it, and the remedy; exit code 0: nothing", none,
-		func(ctx context.Context, _ []string) error { return p.checkHost(ctx) })
+	traits, with := false, ""
+	c := leaf("check", "what is wrong with this host, before a failover shows it, and the remedy; exit code 0: nothing", none,
+		func(ctx context.Context, _ []string) error { return p.checkHost(ctx, traits, with) })
+	c.Flags().BoolVar(&traits, "traits", false, "print what the nodes must have alike, for --with on another one, and look at nothing else")
+	c.Flags().StringVar(&with, "with", "", "compare with another node's --traits too: a `FILE`, or - for standard input")
+	c.Example = "  ssh fw-b ctsync check --traits | ctsync check --with -"
+	return c
 }
 
 type findingJSON struct {
@@ -29,8 +37,19 @@ type findingJSON struct {
 }
 
 // checkHost fails if there is a problem; hints are told only.
-func (p *program) checkHost(ctx context.Context) error {
-	found := hostcheck.Examine(hostcheck.Gather(ctx, hostcheck.Sources{Config: p.config, Control: p.socket(), Status: p.statusJSON}))
+func (p *program) checkHost(ctx context.Context, traits bool, with string) error {
+	facts := hostcheck.Gather(ctx, hostcheck.Sources{Config: p.config, Control: p.socket(), Status: p.statusJSON})
+	if traits {
+		return p.printJSON(hostcheck.TraitsOf(ctx, facts, versionText()))
+	}
+	found := hostcheck.Examine(facts)
+	if with != "" {
+		other, err := readTraits(with)
+		if err != nil {
+			return err
+		}
+		found = append(found, hostcheck.Compare(hostcheck.TraitsOf(ctx, facts, versionText()), other)...)
+	}
 	if err := p.printFindings(found); err != nil {
 		return err
 	}
@@ -38,6 +57,24 @@ func (p *program) checkHost(ctx context.Context) error {
 		return code(exitFailed)
 	}
 	return nil
+}
+
+func readTraits(path string) (*hostcheck.Traits, error) {
+	var text []byte
+	var err error
+	if path == "-" {
+		text, err = io.ReadAll(os.Stdin)
+	} else {
+		text, err = os.ReadFile(path)
+	}
+	t := &hostcheck.Traits{}
+	if err == nil {
+		err = json.Unmarshal(text, t)
+	}
+	if err != nil || t.Node == "" {
+		return nil, fmt.Errorf("check: --with %s: %w: give what `ctsync check --traits` prints on the other node", path, cmp.Or(err, errors.New("no node is named")))
+	}
+	return t, nil
 }
 
 // statusJSON is the daemon's answer to `status --output json`. Its exit code is the verdict, which is no error.

@@ -72,3 +72,19 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%+v", text)
 	}
 }
+
+// TestCheckWith: what is no node's traits is refused with the remedy.
+func TestCheckWith(t *testing.T) {
+	for _, text := range []string{"", "{}", "not JSON"} {
+		path := filepath.Join(t.TempDir(), "traits")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ctsync("check", "--config", "/nonexistent", "--control", path, "--with", path); got.exit != 1 || !strings.Contains(got.stderr, "ctsync check --traits") {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+	if got := ctsync("check", "--with", filepath.Join(t.TempDir(), "none"), "--control", filepath.Join(t.TempDir(), "none")); got.exit != 1 || !strings.Contains(got.stderr, "no such file") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -49,7 +49,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 	checks := source(t, "internal/hostcheck/*.go")
-	each("finding", checks, `(?:problem|hint|finding)\("([a-z0-9-]+)"`, "")
+	each("finding", checks, `(?:problem|hint|finding|level)\("([a-z0-9-]+)"`, "")
 	each("finding", checks, `kernel\.[A-Z]\w+: "([a-z0-9-]+)"`, "")
 	each("finding", checks, `traffic\{+"([a-z0-9-]+)"`, "")
 	each("metric", source(t, "internal/metrics/metrics.go"), `desc\("(\w+)"`, "ctsync_")
@@ -64,6 +64,7 @@ func TestManual(t *testing.T) {
 	}
 	_, list, _ := strings.Cut(manual, "## Before a failover")
 	list, _, _ = strings.Cut(list, "\n## ")
+	list = regexp.MustCompile("(?s)```.*?```").ReplaceAllString(list, "")
 	for _, id := range regexp.MustCompile(`\b[a-z]+(?:-[a-z0-9]+)+\b`).FindAllString(list, -1) {
 		if !known[id] {
 			t.Errorf("the manual has the finding %s, which is none", id)

@@ -4,6 +4,7 @@ package operator
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,6 +45,31 @@ func want(t *testing.T, what string, r *lab.Router, ids ...string) {
 	t.Errorf("%s: %s finds %v, want %v", what, r.Name, got, ids)
 }
 
+// compared is what `check --with` finds on r1 about r2, hints included.
+func compared(t *testing.T, l *lab.Lab) (ids []string) {
+	t.Helper()
+	conf := func(r *lab.Router) string { return filepath.Join(r.Folder, "ctsync.conf") }
+	out, err := l.R2.Ask("check", "--traits", "--config", conf(l.R2))
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	path := filepath.Join(t.TempDir(), "traits")
+	if err := os.WriteFile(path, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ = l.R1.Ask("check", "--with", path, "--config", conf(l.R1), "--output", "json")
+	var all []finding
+	if at := strings.IndexByte(out, '['); at < 0 || json.Unmarshal([]byte(out[at:]), &all) != nil {
+		t.Fatal(out)
+	}
+	for _, f := range all {
+		if strings.HasPrefix(f.ID, "differs-") || f.ID == "same-priority" {
+			ids = append(ids, f.ID)
+		}
+	}
+	return ids
+}
+
 func must(t *testing.T, n *lab.Namespace, command string, args ...string) {
 	t.Helper()
 	if out, err := n.Run(command, args...); err != nil {
@@ -60,7 +86,16 @@ func TestCheck(t *testing.T) {
 	for _, r := range l.Routers() {
 		want(t, "at first", r, usual)
 	}
+	for _, id := range compared(t, l) {
+		if id != "differs-rules" { // the lab's rules name the router
+			t.Errorf("the nodes differ by %s", id)
+		}
+	}
 	must(t, l.R2.Namespace, "ip", "link", "set", lab.Sync, "mtu", "4000")
+	must(t, l.R1.Namespace, "nft", "delete", "table", "ip6", "nat")
+	if got := compared(t, l); !slices.Contains(got, "differs-mtu") || !slices.Contains(got, "differs-nat") {
+		t.Errorf("another MTU and no NAT chains for IPv6: %v", got)
+	}
 	want(t, "an MTU that the cable has not got", l.R2, "path-mtu", usual)
 	must(t, l.R2.Namespace, "ip", "link", "set", lab.Sync, "mtu", "1500")
 
