@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/vrrp"
+)
+
+func TestObstacleAtAStandby(t *testing.T) {
+	p := activeAndStandby(t)
+	old := conn(7, vip)
+	old.Reply.DstL4 = 5000
+	p.b.kernel[old.Key] = old // left over, nobody lists it
+	f := conn(8, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(2 * time.Second)
+	p.b.wantKernel(8)
+	p.b.ops = nil
+}
+
+func TestObstacleThatLives(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(8, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(100 * time.Millisecond)
+	other := conn(7, vip)
+	other.Reply.DstL4 = 5000
+	p.b.kernel[other.Key] = other // the address came before the notice
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps("create 8")
+	p.b.wantKernel(7)
+	if n := p.b.e.Status().Activity.TakeoverFailed; n != 1 {
+		t.Fatalf("%d failures told", n)
+	}
+}
+
+func TestMastersFirst(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	master, child := conn(1, noNAT), conn(2, noNAT)
+	child.Extra = &flow.Extra{HasMaster: true, Master: master.Key}
+	p.packet(p.a, child) // heard first, so written first
+	p.packet(p.a, master)
+	p.advance(100 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantKernel(1, 2)
+	if x := p.b.kernel[child.Key].Extra; x == nil || !x.HasMaster {
+		t.Fatal("the related flow came without its master")
+	}
+	p.b.ops = nil
+}
+
+func TestMasterUnknown(t *testing.T) {
+	p := activeAndStandby(t)
+	child := conn(2, noNAT)
+	child.Extra = &flow.Extra{HasMaster: true, Master: conn(1, noNAT).Key}
+	p.packet(p.a, child)
+	p.advance(3 * time.Second)
+	p.b.wantKernel(2)
+	p.b.ops = nil
+}
+
+func TestOverrunIsMadeGoodByADump(t *testing.T) {
+	p := activeAndStandby(t)
+	gone, stays := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(100 * time.Millisecond)
+	delete(p.a.kernel, gone.Key)
+	stays.State = flow.TCPFinWait
+	p.a.kernel[stays.Key] = stays
+	fresh := conn(3, noNAT)
+	p.a.kernel[fresh.Key] = fresh
+	p.tell(p.a, &KernelEvents{Lost: true})
+	if p.a.e.Status().Complete {
+		t.Fatal("complete after a loss")
+	}
+	p.advance(2 * time.Second)
+	p.b.wantKernel(2, 3)
+	if got := p.b.kernel[stays.Key].State; got != flow.TCPFinWait {
+		t.Fatalf("state %d", got)
+	}
+	p.a.wantNote(NoteOverrun, 1)
+	p.b.ops = nil
+}
+
+// TestEventKnowsBetterThanADump is K9: what a dump saw before an event came does not count.
+func TestEventKnowsBetterThanADump(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	p.tell(p.a, &Command{Verb: VerbResync}) // the dump is on its way, with f in it
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(500 * time.Millisecond)
+	p.a.wantLists(0, 0)
+	p.b.wantKernel()
+	p.b.ops = nil
+}
+
+// TestQueuedEventsAreOlderThanTheDumpAfterALoss: what was in the queue when it overran is read after the loss
+// is told.
+func TestQueuedEventsAreOlderThanTheDumpAfterALoss(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	old := f
+	f.State = flow.TCPTimeWait // its event was lost
+	p.tell(p.a, &KernelEvents{Lost: true})
+	p.event(p.a, flow.EventUpdate, old)
+	p.a.kernel[f.Key] = f
+	p.advance(time.Second)
+	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Fatalf("state %d", got)
+	}
+	p.b.ops = nil
+}
