@@ -22,7 +22,7 @@ func (p *program) check() *cobra.Command {
 	traits, with := false, ""
 	c := leaf("check", "what is wrong with this host, before a failover shows it, and the remedy; exit code 0: nothing", none,
 		func(ctx context.Context, _ []string) error { return p.checkHost(ctx, traits, with) })
-	c.Flags().BoolVar(&traits, "traits", false, "print what the nodes must have alike, for --with on another one, and look at nothing else")
+	c.Flags().BoolVar(&traits, "traits", false, "print what the nodes must have alike, for --with on another one, instead of findings")
 	c.Flags().StringVar(&with, "with", "", "compare with another node's --traits too: a `FILE`, or - for standard input")
 	c.Example = "  ssh fw-b ctsync check --traits | ctsync check --with -"
 	return c

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,7 +257,7 @@ func TestFollow(t *testing.T) {
 
 // TestScreen shows the view on a screen without a terminal, of another size after a while, and ends it by a key.
 func TestScreen(t *testing.T) {
-	screen := tcell.NewSimulationScreen("")
+	screen := &seen{SimulationScreen: tcell.NewSimulationScreen("")}
 	if err := screen.Init(); err != nil {
 		t.Fatal(err)
 	}
@@ -272,10 +273,10 @@ func TestScreen(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- show(context.Background(), screen, from) }()
-	await(t, screen, "fw-a  in sync")
-	await(t, screen, "something happened")
+	screen.await(t, "fw-a  in sync")
+	screen.await(t, "something happened")
 	screen.SetSize(120, 40)
-	await(t, screen, "waiting for the interface")
+	screen.await(t, "waiting for the interface")
 	screen.InjectKey(tcell.KeyRune, 'x', 0)
 	screen.InjectKey(tcell.KeyRune, 'q', 0)
 	select {
@@ -288,21 +289,38 @@ func TestScreen(t *testing.T) {
 	}
 }
 
-func await(t *testing.T, screen tcell.SimulationScreen, want string) {
-	t.Helper()
+// seen is a screen that keeps what was shown. It is safe for concurrent use.
+type seen struct {
+	tcell.SimulationScreen
+	Mutex sync.Mutex
+	text  string
+}
+
+func (s *seen) Show() {
+	s.SimulationScreen.Show()
 	var all strings.Builder
-	for give := time.Now().Add(5 * time.Second); time.Now().Before(give); time.Sleep(5 * time.Millisecond) {
-		all.Reset()
-		cells, width, _ := screen.GetContents()
-		for i, c := range cells {
-			if i%width == 0 {
-				all.WriteByte('\n')
-			}
-			all.WriteString(string(c.Runes))
+	cells, width, _ := s.GetContents()
+	for i, c := range cells {
+		if i%width == 0 {
+			all.WriteByte('\n')
 		}
-		if strings.Contains(all.String(), want) {
+		all.WriteString(string(c.Runes))
+	}
+	s.Mutex.Lock()
+	s.text = all.String()
+	s.Mutex.Unlock()
+}
+
+func (s *seen) await(t *testing.T, want string) {
+	t.Helper()
+	var text string
+	for give := time.Now().Add(5 * time.Second); time.Now().Before(give); time.Sleep(5 * time.Millisecond) {
+		s.Mutex.Lock()
+		text = s.text
+		s.Mutex.Unlock()
+		if strings.Contains(text, want) {
 			return
 		}
 	}
-	t.Fatalf("no %q on the screen:%s", want, all.String())
+	t.Fatalf("no %q on the screen:%s", want, text)
 }
