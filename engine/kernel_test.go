@@ -119,3 +119,26 @@ func TestQueuedEventsAreOlderThanTheDumpAfterALoss(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestAnUnansweredUpdateMayHaveMetTheNext: an update that was perhaps carried out after a packet had made the next
+// incarnation is made good.
+func TestAnUnansweredUpdateMayHaveMetTheNext(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	r := p.a.e.tbl.Find(&f.Key)
+	p.a.e.tbl.Entry(r).Kern |= kRewrite
+	p.a.e.dirty(r)
+	p.a.mute = true
+	p.tell(p.a, &Tick{})
+	fresh := f
+	fresh.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventNew, fresh)
+	p.a.kernel[f.Key] = f
+	p.a.mute = false
+	p.advance(3 * time.Second)
+	if got := p.a.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Fatalf("state %d", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

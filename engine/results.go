@@ -47,6 +47,12 @@ func (e *Engine) kernelResult(res *flow.Result) {
 		if res.Kind == flow.OpDelete {
 			ent.Kern &^= kPresent | kLiberal // or not: a create tells
 		}
+		if res.Kind == flow.OpUpdate && e.role.is != Standby {
+			ent.Due = max(e.seconds(), 1) // it may have been carried out, see overtook
+			if again {
+				ent.Kern |= kRewrite
+			}
+		}
 		again = e.unanswered(r) || again
 	case res.Tag&obstacle != 0:
 		again = true
