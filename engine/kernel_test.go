@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -141,4 +142,22 @@ func TestAnUnansweredUpdateMayHaveMetTheNext(t *testing.T) {
 		t.Fatalf("state %d", got)
 	}
 	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestAChangeDuringAnOperationIsWrittenAfterIt is K7.
+func TestAChangeDuringAnOperationIsWrittenAfterIt(t *testing.T) {
+	p := activeAndStandby(t)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(5 * time.Millisecond)
+	f.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(5 * time.Millisecond)
+	p.release(wire.Data) // both before the kernel answers
+	p.hold = nil
+	p.advance(500 * time.Millisecond)
+	p.b.wantOps("create 1", "update 1")
+	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Fatalf("state %d", got)
+	}
 }

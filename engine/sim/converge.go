@@ -147,7 +147,7 @@ func sameKernel(leader, n *node) string {
 		switch {
 		case o == nil:
 			return fmt.Sprintf("%s's kernel lacks %v mark %d of %s", n, e.f.Key, e.f.Mark, leader)
-		case o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status != 0 || e.f.Status&shown&^o.f.Status != 0:
+		case o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status&^o.stuck != 0 || e.f.Status&shown&^o.f.Status != 0:
 			return fmt.Sprintf("%s's kernel has %s, %s's %s", n, show(&o.f), leader, show(&e.f))
 		}
 	}

@@ -76,6 +76,7 @@
 //     the time of one repair, or a partition (2064, 5102). Counted as "adopted by a record that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
+//   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 //   - A copy refreshed at half of its timeout may have less left at a takeover than the flow had: a connection

@@ -47,6 +47,7 @@ type kentry struct {
 	masq     bool // made by a masquerade rule: goes with its address
 	injected bool // made by ctsync and not met by a packet since
 	liberal  bool
+	stuck    uint32    // bits of an incarnation before, over which ctsync wrote this one: the kernel never forgets them
 	made     time.Time // by a packet
 	seen     time.Time // last packet
 	window   int       // how far the connection was at the last packet
@@ -268,6 +269,7 @@ func (k *kernel) update(f *flow.Flow) syscall.Errno {
 	k.n.w.judge.updating(k.n, e, f)
 	e.f.Status |= f.Status & flow.SettableStatus
 	if f.Mark != e.f.Mark {
+		e.stuck |= e.f.Status & sticky
 		k.gone[e.f.Mark] = ending{k.n.w.now, "became another"}
 		delete(k.gone, f.Mark)
 	}
