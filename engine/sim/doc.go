@@ -77,6 +77,8 @@
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
+//   - A create that stays unanswered, and was carried out, for a flow whose end waits: the end may be told while
+//     the flow is in the kernel (8997; one seed in some thousands, I7).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 //   - A copy refreshed at half of its timeout may have less left at a takeover than the flow had: a connection
