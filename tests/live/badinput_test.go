@@ -235,6 +235,9 @@ func record(t *testing.T, r *lab.Router, n int) (all [][]byte) {
 		b := make([]byte, 2048)
 		for len(all) < n {
 			k, from, err := unix.Recvfrom(fd, b, 0)
+			if err == unix.EINTR { // Go preempts its threads by signals
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("after %d datagrams: %w", len(all), err)
 			}

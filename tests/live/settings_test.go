@@ -301,7 +301,7 @@ func TestPermissive(t *testing.T) {
 var observed = map[string]string{
 	"accept-protocol":         "TestAcceptProtocol",
 	"event-listen-queue-size": "TestQueueSizes",
-	"expect-sync":             "", // refused with a warning: internal/config
+	"expect-sync":             "../fidelity TestExpectationOfPackets",
 	"failover-mechanism":      "TestCluster",
 	"ignore-address":          "TestIgnoreAddress",
 	"interface":               "TestLinks",
