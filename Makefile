@@ -85,3 +85,10 @@ FIRST ?= 1
 .PHONY: sim
 sim:
 	go test ./engine/sim -run 'TestSeeds$$' -seeds=$(SEEDS) -first=$(FIRST) -v -timeout 60m
+
+# The protocol's states, exhausted by spin: see docs/MODEL.md. model=quick takes the smaller bounds.
+model ?=
+
+.PHONY: model
+model:
+	tests/model/run.sh $(model)
