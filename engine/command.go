@@ -118,7 +118,7 @@ func (e *Engine) flushExternal() int {
 	e.peers.each(func(p *peer) {
 		n += p.rep.Live
 		p.rep.Clear(e.release)
-		p.floor, p.base, p.ask, p.provenAt = p.beat, p.last, asking{}, time.Time{}
+		p.floor, p.base, p.ask, p.provenAt = max(p.floor, p.beat, p.data), p.last, asking{}, time.Time{}
 	})
 	e.recountExternal()
 	return n

@@ -160,7 +160,7 @@ func (e *Engine) restartPeer(p *peer, last uint64, reason string) bool {
 		return false
 	}
 	p.restarts++
-	p.floor, p.base = p.beat, last
+	p.floor, p.base = max(p.floor, p.beat, p.data), last
 	p.provenAt = time.Time{}
 	p.rep.Restart(e.release)
 	p.ask = asking{}

@@ -35,6 +35,7 @@ func (e *Engine) chooseLeader() {
 		return
 	}
 	s.leader, s.settled = best, false
+	e.role.readyAt = time.Time{} // by proof against this one only
 	best.cleared = false
 	e.recountExternal()
 	e.purge.reset()
