@@ -258,7 +258,7 @@ func (e *Engine) mergeRest() {
 
 func (e *Engine) mergeOnce(p *peer) { e.addJob(e.adoptFrom(p, "merge")) }
 
-// yieldAll drops from a Standby's own cache what the settled leader lists as well (O4): the flow goes on, and
+// yield drops entry r from a Standby's own cache if the settled leader lists it as well (O4): the flow goes on, and
 // it is the leader's.
 func (e *Engine) yield(r ref) {
 	own, l := e.log.Lives(r), e.leaderLists(r)
