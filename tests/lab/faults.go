@@ -95,6 +95,29 @@ func (l *Lab) syncCable(number int, light bool) error {
 	return errors.Join(l.cable(l.R1, link, light), l.cable(l.R2, link, light))
 }
 
+// Lose makes so many in 100 of the datagrams that come to the router by its sync links disappear before anybody has
+// them, each by a throw of the kernel's dice; 0 ends that.
+func (r *Router) Lose(percent int) error {
+	rules := "table inet lossy\ndelete table inet lossy\n"
+	if percent > 0 {
+		dice := fmt.Sprintf("numgen random mod 100 < %d", percent)
+		if percent >= 100 {
+			dice = ""
+		}
+		rules += fmt.Sprintf(lossy, dice)
+	}
+	_, err := r.RunInput(rules, "nft", "-f", "-")
+	return err
+}
+
+const lossy = `table inet lossy {
+	chain input {
+		type filter hook input priority -10; policy accept;
+		iifname "sync*" meta l4proto udp %s counter drop
+	}
+}
+`
+
 // Restart starts the daemon again after it was killed or stopped.
 func (r *Router) Restart() error { return r.Daemon.Start() }
 
