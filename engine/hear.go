@@ -271,7 +271,7 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 			return
 		}
 		e.tbl.Entry(r).Kern &^= kEnded
-		if e.writes() {
+		if e.writes() || e.outlived(r, e.log.Lives(r), c) {
 			e.dirty(r)
 		}
 	}

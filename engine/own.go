@@ -154,7 +154,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		e.endOwn(r, cache.Ended)
 		e.leaderAgain(r)
 	case e.role.is == Standby && wasPresent:
-		e.writer.later(e, r) // a copy's fate never harms the original
+		e.againSoon(r) // a copy's fate never harms the original
 	case e.role.is != Standby:
 		e.markDead(r, ownOwner) // it ended before it was adopted
 	}
@@ -163,6 +163,13 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 // leaderAgain makes room at a Standby for what the leader lists under the key of an own flow that ended.
 func (e *Engine) leaderAgain(r ref) {
 	if e.role.is == Standby && e.leaderLists(r) != nil {
+		e.againSoon(r)
+	}
+}
+
+// againSoon has what left a standby's kernel looked at again, unless it writes nothing there anyway.
+func (e *Engine) againSoon(r ref) {
+	if e.writes() {
 		e.writer.later(e, r)
 	}
 }

@@ -73,13 +73,12 @@ func (e *Engine) fill() {
 	w := &e.writer
 	w.filling++
 	w.filled, w.scanned = false, false
-	if e.cfg.Hot {
-		e.addJob(e.scanEntries(func(r ref) {
-			if e.writes() && (e.leaderLists(r) != nil || e.tbl.Entry(r).Kern&kEnded != 0) {
-				e.dirty(r)
-			}
-		}))
-	}
+	e.addJob(e.scanEntries(func(r ref) {
+		listed := e.leaderLists(r)
+		if e.writes() && listed != nil || e.follows() && e.tbl.Entry(r).Kern&kEnded != 0 || e.outlived(r, e.log.Lives(r), listed) {
+			e.dirty(r)
+		}
+	}))
 	round := w.filling
 	e.addJob(finish(func() {
 		if round == w.filling {
@@ -111,7 +110,6 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	}
 	if e.role.is == Standby && ent.Kern&(kPresent|kFlight|kLater) != 0 { // kLater: a DESTROY came, perhaps of an entry before ours
 		ent.Kern |= kEnded
-		e.purge.again = e.purge.again || !e.cfg.Hot
 		e.dirty(r)
 	}
 }

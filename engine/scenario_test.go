@@ -171,6 +171,47 @@ func TestTakeoverWarmCommits(t *testing.T) {
 	}
 }
 
+// TestAWarmStandbyLetsGoOfWhatEnded: what went through it before and ended since is in the way of the connections
+// that reuse its addresses and ports, in the moment before the commit.
+func TestAWarmStandbyLetsGoOfWhatEnded(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	ends, stays := p.packet(p.a, conn(1, vip)), p.packet(p.a, conn(2, vip))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1", "create 2")
+	p.advance(2 * time.Second)
+	p.a.wantLists(0, 2)
+	p.event(p.b, flow.EventDestroy, ends)
+	p.advance(200 * time.Millisecond)
+	p.a.wantOps("delete 1")
+	p.a.wantKernel(2)
+	if _, ok := p.a.kernel[stays.Key]; !ok {
+		t.Error("the flow that goes on is gone")
+	}
+}
+
+// TestAWarmStandbyLetsGoOfWhatWasReplaced: the same client port again, translated to another port.
+func TestAWarmStandbyLetsGoOfWhatWasReplaced(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.advance(2 * time.Second)
+	p.b.ops = nil
+	next := f
+	next.Reply.DstL4++
+	p.event(p.b, flow.EventDestroy, f)
+	p.event(p.b, flow.EventNew, next)
+	p.advance(200 * time.Millisecond)
+	p.a.wantOps("delete 1")
+	p.a.wantKernel()
+	p.swap(p.b, p.a)
+	p.a.wantOps("create 1")
+	if p.a.kernel[next.Key].Reply != next.Reply {
+		t.Errorf("%+v", p.a.kernel)
+	}
+}
+
 func TestFailbackGivesTheFlowsBack(t *testing.T) {
 	p := activeAndStandby(t)
 	f := p.packet(p.a, conn(1, noNAT))

@@ -173,13 +173,14 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		}
 		return goalLeave, nil
 	}
-	if !e.writes() && ent.Kern&kCommit == 0 {
-		return goalLeave, nil
-	}
 	leader := e.leaderLists(r)
 	switch {
-	case leader == nil && own == nil && ent.Kern&kEnded != 0:
+	case leader == nil && own == nil && ent.Kern&kEnded != 0 && (e.follows() || ent.Kern&kCommit != 0):
+		return goalAbsent, nil // warm, too: it would meet the packets of who has its addresses and ports now
+	case e.outlived(r, own, leader):
 		return goalAbsent, nil
+	case !e.writes() && ent.Kern&kCommit == 0:
+		return goalLeave, nil
 	case leader == nil || leader.Bits&cache.Refused != 0:
 		return goalLeave, nil
 	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
@@ -190,8 +191,19 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 	return goalThere, leader
 }
 
-// writes says that this node keeps the leader's flows in its kernel: hot, and the leader is settled.
-func (e *Engine) writes() bool { return e.cfg.Hot && e.peers.leader != nil && e.peers.settled }
+// follows says that there is a leader whose word counts: it is settled.
+func (e *Engine) follows() bool { return e.peers.leader != nil && e.peers.settled }
+
+// writes says that this node keeps the leader's flows in its kernel.
+func (e *Engine) writes() bool { return e.cfg.Hot && e.follows() }
+
+// outlived says that a warm standby's kernel has a flow from its own active time in entry r, of which the leader has
+// the next one, translated otherwise.
+func (e *Engine) outlived(r ref, own, leader *copyOf) bool {
+	ent := e.tbl.Entry(r)
+	return !e.cfg.Hot && e.follows() && own == nil && leader != nil && ent.Kern&(kPresent|kCommit) == kPresent &&
+		ent.Shape != shape(&leader.Value.Reply)
+}
 
 // touched says that a packet met the copy of entry r, of which the kernel knows better since than a leader
 // that is not heard (PROTOCOL K8).
