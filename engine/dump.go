@@ -210,7 +210,9 @@ func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
 
 // ownAsFound brings what the kernel answered into the own cache.
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
-	ev := flow.Event{Kind: flow.EventUpdate, Flow: *f, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
+	seen := *f
+	seen.Timeout = e.asSeen(f)
+	ev := flow.Event{Kind: flow.EventUpdate, Flow: seen, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}

@@ -67,6 +67,8 @@ type Engine struct {
 	log    *cache.Log[flow.Key, record]
 	filter flow.Filter
 
+	timeouts flow.Timeouts
+
 	tracker *vrrp.Tracker
 	role    roleState
 	peers   peerSet
@@ -86,7 +88,7 @@ func New(cfg Config, rng *rand.Rand) *Engine {
 	if cfg.Random == nil {
 		panic("engine: Config.Random is nil: nonces and challenges need crypto/rand, or a simulation's source")
 	}
-	e := &Engine{cfg: cfg, rng: rng, filter: cfg.Filter}
+	e := &Engine{cfg: cfg, rng: rng, filter: cfg.Filter, timeouts: flow.DefaultTimeouts()}
 	if e.cfg.PayloadLimit < minPayload {
 		e.cfg.PayloadLimit = minPayload
 	}
@@ -133,6 +135,8 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 	case *KernelLimits:
 		e.cfg.TableMax = max(in.Max, 1)
 		e.writer.tableCount = in.Count
+	case *KernelTimeouts:
+		e.timeouts = in.Timeouts
 	case *Datagrams:
 		for i := range in.Datagrams {
 			e.hear(&in.Datagrams[i])

@@ -49,17 +49,18 @@ func (p *pair) release(typ wire.Type) {
 
 // fake is one node of a pair.
 type fake struct {
-	p      *pair
-	name   string
-	e      *Engine
-	addr   netip.AddrPort
-	kernel map[flow.Key]flow.Flow
-	mute   bool // operations stay unanswered
-	ops    []string
-	notes  []Note
-	ready  Readiness
-	inbox  []Input
-	bytes  bytes.Buffer // everything it sent
+	p       *pair
+	name    string
+	e       *Engine
+	addr    netip.AddrPort
+	kernel  map[flow.Key]flow.Flow
+	written map[flow.Key]time.Time // by ctsync, last
+	mute    bool                   // operations stay unanswered
+	ops     []string
+	notes   []Note
+	ready   Readiness
+	inbox   []Input
+	bytes   bytes.Buffer // everything it sent
 }
 
 type option func(*Config)
@@ -96,7 +97,7 @@ func (p *pair) node(name string, id byte, options []option) *fake {
 	for _, o := range options {
 		o(&c)
 	}
-	return &fake{p: p, name: name, e: New(c, rand.New(rand.NewSource(int64(id)))), kernel: map[flow.Key]flow.Flow{},
+	return &fake{p: p, name: name, e: New(c, rand.New(rand.NewSource(int64(id)))), kernel: map[flow.Key]flow.Flow{}, written: map[flow.Key]time.Time{},
 		addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, id}), 3780)}
 }
 
@@ -164,7 +165,7 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 				break
 			}
 		}
-		n.kernel[op.Flow.Key] = op.Flow
+		n.kernel[op.Flow.Key], n.written[op.Flow.Key] = op.Flow, n.p.now
 	case flow.OpUpdate:
 		n.ops = append(n.ops, "update "+nameOf(&op.Flow.Key))
 		if !there {
@@ -176,7 +177,7 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 			break
 		}
 		op.Flow.Reply = held.Reply
-		n.kernel[op.Flow.Key] = op.Flow
+		n.kernel[op.Flow.Key], n.written[op.Flow.Key] = op.Flow, n.p.now
 	case flow.OpDelete:
 		n.ops = append(n.ops, "delete "+nameOf(&op.Flow.Key))
 		if !there {

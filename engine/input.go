@@ -33,6 +33,9 @@ type KernelResults struct{ Results []flow.Result }
 // KernelLimits tell the size of the kernel's table (nf_conntrack_max, nf_conntrack_count).
 type KernelLimits struct{ Max, Count int }
 
+// KernelTimeouts tell how long the kernel keeps flows. Without it, as by default.
+type KernelTimeouts struct{ flow.Timeouts }
+
 // Datagrams came in by a sync link.
 type Datagrams struct{ Datagrams []Datagram }
 
@@ -88,17 +91,18 @@ type Tick struct{}
 // Woke says that the machine slept or the process was stopped for d.
 type Woke struct{ For time.Duration }
 
-func (*KernelEvents) isInput()  {}
-func (*KernelDump) isInput()    {}
-func (*KernelResults) isInput() {}
-func (*KernelLimits) isInput()  {}
-func (*Datagrams) isInput()     {}
-func (*Notice) isInput()        {}
-func (*Members) isInput()       {}
-func (*Addresses) isInput()     {}
-func (*PayloadLimit) isInput()  {}
-func (*Filter) isInput()        {}
-func (*Command) isInput()       {}
-func (*Shutdown) isInput()      {}
-func (*Tick) isInput()          {}
-func (*Woke) isInput()          {}
+func (*KernelEvents) isInput()   {}
+func (*KernelDump) isInput()     {}
+func (*KernelResults) isInput()  {}
+func (*KernelLimits) isInput()   {}
+func (*KernelTimeouts) isInput() {}
+func (*Datagrams) isInput()      {}
+func (*Notice) isInput()         {}
+func (*Members) isInput()        {}
+func (*Addresses) isInput()      {}
+func (*PayloadLimit) isInput()   {}
+func (*Filter) isInput()         {}
+func (*Command) isInput()        {}
+func (*Shutdown) isInput()       {}
+func (*Tick) isInput()           {}
+func (*Woke) isInput()           {}

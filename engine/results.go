@@ -200,7 +200,7 @@ func (e *Engine) written(r ref) {
 		e.setValue(k, &f.Value, f.Extra)
 	}
 	if c != nil {
-		e.setDue(r, e.seconds()+max(c.Value.Timeout, leastTimeout)/2)
+		e.setDue(r, e.seconds()+max(e.spare(e.lasting(&c.Value.Value)), renewEarly+1)-renewEarly)
 	}
 }
 

@@ -68,10 +68,8 @@ const (
 	minPause       = time.Second
 	maxPause       = 30 * time.Second
 	tableHigh      = 95 // per cent of nf_conntrack_max
-	// leastTimeout is the shortest timeout a copy is written with; its end is the leader's to tell.
-	leastTimeout = 10
-	duePage      = 1024
-	neverDue     = math.MaxUint32
+	duePage        = 1024
+	neverDue       = math.MaxUint32
 	// refreshSilent is how long copies of a leader that is not heard are kept alive.
 	refreshSilent = 10 * time.Minute
 )
@@ -292,10 +290,10 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 		}
 		f.Extra = &cp
 	}
-	if t := uint32(e.cfg.CommitTimeout / time.Second); t > 0 {
-		f.Timeout = t
+	f.Timeout = e.lasting(&f.Value)
+	if f.Status&flow.FixedTime == 0 {
+		f.Timeout += e.spare(f.Timeout)
 	}
-	f.Timeout = max(f.Timeout, leastTimeout)
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
 		if e.tbl.Entry(r).Kern&kNoMaster != 0 {

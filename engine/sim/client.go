@@ -185,6 +185,18 @@ func timeoutOf(f *flow.Flow) time.Duration {
 	return 9 * time.Second
 }
 
+// kernelTimeouts are those of timeoutOf as the edge would read them; for what is not TCP the longer one.
+func kernelTimeouts() (t flow.Timeouts) {
+	for state := range t.TCP {
+		f := flow.Flow{Key: flow.Key{L4: flow.TCP}, Value: flow.Value{State: uint8(state)}}
+		t.TCP[state] = uint32(timeoutOf(&f) / time.Second)
+	}
+	long := flow.Flow{Key: flow.Key{L4: flow.UDP}, Value: flow.Value{Status: flow.SeenReply}}
+	t.UDP = uint32(timeoutOf(&long) / time.Second)
+	t.UDPStream, t.ICMP = t.UDP, t.UDP
+	return t
+}
+
 func (c *clients) later(x *conn, d time.Duration) {
 	c.w.after(d, func() { c.exchange(x) })
 }

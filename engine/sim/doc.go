@@ -63,6 +63,9 @@
 //   - EBUSY is answered by a look first (1359): deleting and creating would take a live entry away for a moment.
 //   - Readiness waits until everything that a new leader listed has been through the kernel writer once (5).
 //   - A failed dump is tried again after a pause.
+//   - A copy has at any time at least the timeout that a packet would give its flow: renewed at half of it, a fourth
+//     of the connections whose packets come seldom lost their entry with their node (1371 of 14163 in 150 lives, then
+//     1043 of 13965).
 //   - What a standby is to delete is not its own when a dump shows it, though the delete may seem done (26); and
 //     the leader's end reaches also an entry of which a DESTROY told, which may have been the one before (5595).
 //   - An own flow whose update is refused is looked at, and takes over the bits that the kernel never forgets
@@ -81,6 +84,4 @@
 //     the flow is in the kernel (8997; one seed in some thousands, I7).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
-//   - A copy refreshed at half of its timeout may have less left at a takeover than the flow had: a connection
-//     whose packets come in the second half of its timeout can then lose its entry.
 package sim

@@ -81,6 +81,7 @@ func (n *node) start() {
 	w.trace(n, "daemon starts, epoch %x", n.epoch[:4])
 	w.judge.started(n)
 	n.input(&engine.KernelLimits{Max: n.kern.max, Count: len(n.kern.table)})
+	n.input(&engine.KernelTimeouts{Timeouts: kernelTimeouts()})
 	n.tellAddresses(0)
 	if n.state != vrrp.Unknown {
 		n.tell(w.between(5*time.Millisecond, 400*time.Millisecond))

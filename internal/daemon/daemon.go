@@ -302,10 +302,17 @@ func (d *Daemon) goodbye() {
 	d.loop.over = true
 }
 
-// watchLimits tells the engine the size of the kernel's table and of the links' datagrams, now and then.
+// timeoutsEvery is how often the kernel's timeouts are read again, in seconds.
+const timeoutsEvery = 60
+
+// watchLimits tells the engine the size of the kernel's table and of the links' datagrams, and how long the kernel
+// keeps flows, now and then.
 func (d *Daemon) watchLimits(ctx context.Context) {
 	payload := d.links.PayloadLimit() // as the engine began
-	for {
+	for second := 0; ; second++ {
+		if second%timeoutsEvery == 0 {
+			d.loop.step(&engine.KernelTimeouts{Timeouts: kernel.Timeouts()})
+		}
 		if max, count, err := tableMax(); err == nil {
 			d.loop.step(&engine.KernelLimits{Max: max, Count: count})
 		}

@@ -54,7 +54,7 @@ copy in the other's was compared field by field by programs that are not ours.
 - **carried**: the field had a value that is not the kernel's default, and the copy had the same, at a hot standby and after the commit of a warm
   one; after every change, at the node that led first and at the one that took over. Marks and labels, and where the kind has them state,
   window scales, tags, sequence adjustments and SYN proxy, were changed twice; marks and labels were then cleared. Timeouts differ by the
-  seconds on the way; a copy is refreshed at half of its time, since packets refresh the original without a word.
+  seconds on the way; a hot standby's copy has some to spare (ctsync.conf(5), Timeouts), since packets refresh the original without a word.
 - **·**: the flow has no such thing.
 - **n**: not carried; the note says which rule of the kernel forbids it.
 
@@ -72,7 +72,7 @@ with it, although no event tells of it.
 
 - The zone of the master: the kernel does not report it with an expectation.
 - The helper of the announced connection itself: the kernel reports the master's only.
-- The time left: a new expectation has that of its helper's policy; it is corrected when half of it is over.
+- The time left: a new expectation has that of its helper's policy; it is corrected when the copy is renewed.
 
 ## Not in the table
 

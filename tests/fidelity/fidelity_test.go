@@ -125,13 +125,17 @@ func (m *matrix) remember(a map[string]entry) {
 	}
 }
 
-// near compares timeouts. A copy is refreshed at half of its time, since packets refresh the original without a
-// word: a short one may have more left than its original, of which the test sends no packets.
+// near compares timeouts. A hot standby's copy has its timeout and some to spare, and is renewed before that is used
+// up, since packets refresh the original without a word: a short one may have more left than its original, of which
+// the test sends no packets.
 func near(a, b string) bool {
 	x, _ := strconv.Atoi(a)
 	y, _ := strconv.Atoi(b)
-	return max(x-y, y-x) <= slack || x < shortest && y > x && y <= shortest
+	return max(x-y, y-x) <= slack+spare(min(x, y)) || x < shortest && y > x && y <= shortest+spare(shortest)
 }
+
+// spare is how much longer a copy may last: as much again, a minute or an eighth.
+func spare(timeout int) int { return max(min(timeout, 60), timeout/8) }
 
 // create makes every kind at n, masters first, as the list has them.
 func (m *matrix) create(n *node, list []kind) {

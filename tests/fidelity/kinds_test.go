@@ -368,7 +368,7 @@ func (k *kind) changed(step int) flow.Flow {
 	x := *k.flow.Extra
 	f.Extra = &x
 	for s := 0; s <= step; s++ {
-		f.Timeout -= 300
+		f.Timeout -= 900 // more than a copy may differ
 		if f.Status&flow.FixedTime != 0 {
 			f.Timeout = k.flow.Timeout
 		}

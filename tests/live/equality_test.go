@@ -11,7 +11,7 @@ import (
 )
 
 // differing says what two equal nodes may differ in, and why. Timeouts are not compared: packets refresh the
-// active node's without any event, and the standby's are renewed at half of their life.
+// active node's without any event, and the standby's have some time to spare.
 var differing = lab.Comparison{Ignore: map[string]string{}}
 
 // equal waits until both kernels hold the same, as two independent witnesses see it. What traffic changes

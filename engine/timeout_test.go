@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/vrrp"
+)
+
+// expires is when the copy of number i runs out in n's kernel.
+func expires(p *pair, n *fake, i int) time.Time {
+	p.t.Helper()
+	for k, f := range n.kernel {
+		if int(k.SrcL4) == i {
+			return n.written[k].Add(time.Duration(f.Timeout) * time.Second)
+		}
+	}
+	p.t.Fatalf("%s's kernel has no %d", n.name, i)
+	return time.Time{}
+}
+
+// TestACopyLastsAsLongAsAFlowSeenJustNow: whenever the takeover comes, a copy at a hot standby has at least the time
+// left that a packet would have given the flow, or commit-timeout; and little more than that.
+func TestACopyLastsAsLongAsAFlowSeenJustNow(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		timeout       uint32
+		commit        time.Duration
+		least, spares time.Duration
+	}{
+		{"closing", 3, 0, 10 * time.Second, 10 * time.Second},
+		{"datagrams", 30, 0, 30 * time.Second, 30 * time.Second},
+		{"stream", 120, 0, 2 * time.Minute, time.Minute},
+		{"established", 432000, 0, 5 * 24 * time.Hour, 15 * time.Hour},
+		{"commit-timeout", 432000, 180 * time.Second, 3 * time.Minute, time.Minute},
+		{"a short one", 30, 180 * time.Second, 3 * time.Minute, time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := activeAndStandby(t, func(cfg *Config) { cfg.CommitTimeout = c.commit })
+			f := conn(1, noNAT)
+			f.Timeout = c.timeout
+			p.packet(p.a, f)
+			p.advance(200 * time.Millisecond)
+			for range 90 {
+				left := expires(p, p.b, 1).Sub(p.now)
+				if left < c.least || left > c.least+c.spares {
+					t.Fatalf("%v left, want %v to %v", left, c.least, c.least+c.spares)
+				}
+				p.advance(1700 * time.Millisecond)
+			}
+			p.b.ops = nil
+		})
+	}
+}
+
+// TestAWarmCommitGivesTheTimeout: without spare time, since packets refresh it from now on.
+func TestAWarmCommitGivesTheTimeout(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(1, noNAT)
+	f.Timeout = 120
+	p.packet(p.a, f)
+	p.advance(time.Second)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	if got := p.b.kernel[f.Key].Timeout; got != 120 {
+		t.Fatalf("%d s", got)
+	}
+}
+
+// TestATableTellsWhatIsLeft: a flow that only a dump shows may be refreshed a moment later without an event, so that
+// what it had left is no measure for its copy.
+func TestATableTellsWhatIsLeft(t *testing.T) {
+	established, udp, closing, expectation := conn(1, noNAT), conn(2, noNAT), conn(3, noNAT), conn(4, noNAT)
+	established.Timeout = 60
+	udp.L4, udp.State, udp.Timeout = flow.UDP, 0, 5
+	udp.Reply = udp.Inverse()
+	closing.State, closing.Timeout = flow.TCPTimeWait, 2
+	expectation.Kind, expectation.Timeout = flow.KindExpect, 7
+	p := newPair(t)
+	for _, c := range []struct {
+		f    flow.Flow
+		want uint32
+	}{{established, 3 * 3600}, {udp, 300}, {closing, 120}, {expectation, 7}} {
+		timeouts := flow.DefaultTimeouts()
+		timeouts.UDPStream = 300
+		p.tell(p.a, &KernelTimeouts{Timeouts: timeouts})
+		if got := p.a.e.asSeen(&c.f); got != c.want {
+			t.Errorf("%v: %d s, want %d", c.f.Key, got, c.want)
+		}
+	}
+	established.Timeout = 400000
+	if got := p.a.e.asSeen(&established); got != 400000 {
+		t.Errorf("one with much left: %d s", got)
+	}
+}
+
+// TestARefreshedCopyOfATableEntry: such a flow's copy is as long-lived as any.
+func TestARefreshedCopyOfATableEntry(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Timeout = 20
+	p.a.kernel[f.Key] = f // its event was lost
+	p.tell(p.a, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	if left := expires(p, p.b, 1).Sub(p.now); left < 3*time.Hour-time.Minute {
+		t.Fatalf("%v left", left)
+	}
+}
