@@ -67,6 +67,32 @@ func TestGapIsAskedFor(t *testing.T) {
 	}
 }
 
+// TestEveryLossIsCountedOnce: while one gap is asked for the next ones come; and asking again is no further loss.
+func TestEveryLossIsCountedOnce(t *testing.T) {
+	p := activeAndStandby(t)
+	sent, lost := 0, 0
+	p.lose = func(from *fake, typ wire.Type) bool {
+		if from != p.a || typ != wire.Data {
+			return typ == wire.Want && sent < 60
+		}
+		if sent++; sent%3 == 0 {
+			lost++
+		}
+		return sent%3 == 0
+	}
+	for i := range 90 {
+		p.packet(p.a, conn(i+1, noNAT))
+		p.advance(2 * time.Millisecond)
+	}
+	p.lose = nil
+	p.advance(3 * time.Second)
+	p.b.wantLists(0, 90)
+	if n := int(p.b.e.Status().Messages.Lost); n < lost-1 || n > 2*lost {
+		t.Errorf("%d counted as lost of %d", n, lost)
+	}
+	p.b.ops = nil
+}
+
 func TestRestartKeepsWhatIsThereUntilProof(t *testing.T) {
 	p := activeAndStandby(t)
 	gone := p.packet(p.a, conn(1, noNAT))

@@ -56,6 +56,7 @@ type asking struct {
 	arrived int
 	at      time.Time
 	delay   time.Duration
+	counted uint64 // up to here what was missing is counted as lost
 	have    uint64 // at the last look, to see progress
 	seen    time.Time
 }
@@ -307,8 +308,9 @@ func (e *Engine) askFor(p *peer) {
 	if from == 0 && p.rep.Live == p.rep.Stale && p.rep.Intervals() == 0 {
 		p.base = p.last // nothing is held, so no end before this concerns us
 	}
-	if a.to == 0 {
-		e.count.messages.Lost += to - from
+	if before := max(from, a.counted); to > before {
+		e.count.messages.Lost += to - before
+		a.counted = to
 	}
 	progress := a.arrived > 0
 	a.delay = min(max(a.delay*2, askAgain), askAtMost)
