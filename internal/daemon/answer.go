@@ -346,15 +346,3 @@ func operatorVerb(s vrrp.State) func(*Daemon, *call) int {
 		return d.awaitRole(c, s)
 	}
 }
-
-// waitSynced returns when this node is ready: for keepalived's startup_script.
-func (d *Daemon) waitSynced(c *call) int {
-	for d.loop.status().Verdict != engine.InSync {
-		select {
-		case <-c.ctx.Done():
-			return exitFailed
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return exitOK
-}
