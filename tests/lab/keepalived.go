@@ -24,6 +24,7 @@ const (
 type Hooks struct {
 	FIFO      string   // notify FIFO; empty: none
 	DBus      bool     // keepalived and the daemon share a private system bus
+	Global    []string // lines of global_defs
 	Group     []string // lines of the sync group: its scripts
 	Instance  []string // lines of each instance
 	TrackFile string   // priority file: 100 while the node is synced, else 0; empty: none
@@ -43,6 +44,9 @@ func (r *Router) KeepalivedConfig() string {
 	}
 	if hooks.DBus {
 		say("\tenable_dbus")
+	}
+	for _, line := range hooks.Global {
+		say("\t%s", line)
 	}
 	say("}")
 	if hooks.TrackFile != "" {
@@ -142,6 +146,18 @@ func (l *Lab) WaitMaster(r *Router, limit time.Duration) error {
 		return fmt.Errorf("%w; keepalived says:%s", err, r.Keepalived.Tail(8))
 	}
 	return nil
+}
+
+// HoldsAny says whether the router has at least one virtual address.
+func (r *Router) HoldsAny() bool {
+	for _, i := range r.instances() {
+		for _, address := range i.addresses {
+			if r.has(i.link, netip.MustParsePrefix(address).Addr()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // holdsAny says whether a running keepalived may still have an address: one that was killed leaves its own

@@ -15,7 +15,7 @@ import (
 )
 
 // hooked is ctsync with words of its own in keepalived's configuration. FOLDER in them is the router's folder,
-// NOTIFY the program's notify command.
+// NOTIFY the program's notify command, WAIT its wait-synced.
 type hooked struct {
 	lab.Daemon
 	router *lab.Router
@@ -37,9 +37,10 @@ func (h *hooked) Hooks() lab.Hooks {
 	h.change(&hooks)
 	replace := strings.NewReplacer(
 		"FOLDER", h.router.Folder,
+		"WAIT", fmt.Sprintf("%s --control %s wait-synced", program(), filepath.Join(h.router.Folder, "control")),
 		"NOTIFY", fmt.Sprintf("%s --control %s notify", program(), filepath.Join(h.router.Folder, "control")),
 	)
-	for _, lines := range [][]string{hooks.Group, hooks.Instance} {
+	for _, lines := range [][]string{hooks.Global, hooks.Group, hooks.Instance} {
 		for i := range lines {
 			lines[i] = replace.Replace(lines[i])
 		}
