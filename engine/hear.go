@@ -117,14 +117,14 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	e.prove(p, h, b)
 }
 
-// roleSays takes a peer's role.
+// roleSays takes a peer's role. Its activation number tells also of an activation that was not heard.
 func (e *Engine) roleSays(p *peer, role Role, activation uint64) {
-	was := p.role
-	p.role, p.activation = role, activation
-	if role == Active && was != Active {
+	acted := p.role != Standby || activation > p.activation
+	if role == Active && p.role != Active {
 		p.activeFrom = e.now
 	}
-	if e.role.is == Active && was != Standby && role == Standby {
+	p.role, p.activation = role, activation
+	if e.role.is != Standby && acted && role == Standby {
 		e.mergeFrom(p, p.last) // it steps back (PROTOCOL O8)
 	}
 }

@@ -254,7 +254,14 @@ func (e *Engine) mergeRest() {
 	})
 }
 
-func (e *Engine) mergeOnce(p *peer) { e.addJob(e.adoptFrom(p, "merge")) }
+// mergeOnce adopts what the copies of p hold now; a takeover waits for it.
+func (e *Engine) mergeOnce(p *peer) {
+	name := "merge"
+	if e.role.is == TakingOver {
+		name = jobAdopt
+	}
+	e.addJob(e.adoptFrom(p, name))
+}
 
 // yield drops entry r from a Standby's own cache if the settled leader lists it as well (O4): the flow goes on, and
 // it is the leader's.
