@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"ctsync/engine/flow"
 	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
@@ -66,4 +67,125 @@ func TestAnActivationHeardWhileTakingOver(t *testing.T) {
 	p.a.wantKernel(1, 2)
 	p.a.wantLists(2, 0)
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
+// few has tombstones forgotten as soon as there are more than one.
+func few(c *Config) { c.TableMax = 1 }
+
+// end tells n of the ends of those flows, in one batch.
+func (p *pair) end(n *fake, flows ...flow.Flow) {
+	in := &KernelEvents{}
+	for _, f := range flows {
+		delete(n.kernel, f.Key)
+		in.Events = append(in.Events, flow.Event{Kind: flow.EventDestroy, Flow: f})
+	}
+	p.tell(n, in)
+}
+
+// TestLateDataAfterARestart is WAS_FLOOR: an end was taken, a restart forgot it, and DATA from before it comes late.
+func TestLateDataAfterARestart(t *testing.T) {
+	p := activeAndStandby(t)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(5 * time.Millisecond)
+	p.hold = nil
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(5 * time.Millisecond)
+	p.hold = func(from *fake, typ wire.Type) bool { return typ == wire.Want || typ == wire.Beat }
+	p.tell(p.b, &Command{Verb: VerbRequestResync})
+	p.release(wire.Data)
+	p.b.wantLists(0, 0)
+	p.b.wantOps()
+}
+
+// TestAnEndGoesOutBeforeItIsForgotten is WAS_PRUNE: a peer that was silent for long is heard again in the
+// millisecond between an end and its DATA.
+func TestAnEndGoesOutBeforeItIsForgotten(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	p.cut = func(from, _ *fake) bool { return from == p.b }
+	p.advance(forgetAfter + time.Second)
+	p.b.ops = nil
+	a := p.a.e
+	p.tell(p.a, &Tick{})
+	p.now = a.peers.pruned.Add(beatEvery - 500*time.Microsecond)
+	p.tell(p.a, &Keys{}) // a heartbeat, so that the next flush is in a millisecond
+	p.now = a.peers.pruned.Add(beatEvery)
+	p.event(p.a, flow.EventDestroy, f)
+	p.cut = nil
+	p.tell(p.b, &Keys{}) // and one that has a meet it again
+	p.advance(10 * time.Millisecond)
+	p.b.wantLists(0, 0)
+	p.b.ops = nil
+}
+
+// TestForgottenEndsAreNotPassedOver is WAS_PRUNE where there are more ends than a log keeps: the range that
+// lacks them is not said to be known.
+func TestForgottenEndsAreNotPassedOver(t *testing.T) {
+	p := activeAndStandby(t, few)
+	f, g := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(time.Second)
+	p.now = p.a.e.peers.pruned.Add(beatEvery)
+	p.end(p.a, f, g)
+	p.advance(2 * time.Second)
+	p.b.wantNote(NoteMismatch, 0)
+	p.b.wantLists(0, 0)
+	p.b.ops = nil
+}
+
+// TestNothingHeldAndLateData is WAS_BASE: who holds nothing asks as from the log's end, and then DATA from before
+// that comes late.
+func TestNothingHeldAndLateData(t *testing.T) {
+	p := newPair(t, few)
+	p.lose = func(_ *fake, typ wire.Type) bool { return typ == wire.Want }
+	p.hold = func(_ *fake, typ wire.Type) bool { return typ == wire.Data }
+	f, g := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(5 * time.Millisecond)
+	p.hold = nil
+	p.lose = func(_ *fake, typ wire.Type) bool { return typ == wire.Want || typ == wire.Data }
+	p.end(p.a, f, g)
+	p.advance(200 * time.Millisecond)
+	p.lose, p.hold = nil, func(_ *fake, typ wire.Type) bool { return typ == wire.Want }
+	p.advance(time.Second)
+	p.release(wire.Data)
+	p.hold = nil
+	p.release(wire.Want)
+	p.advance(time.Second)
+	p.b.wantNote(NoteMismatch, 0)
+}
+
+// TestMetWhenTheLogWasEmpty is WAS_FROM_0: a question from 0 lacks ends that are forgotten all the same.
+func TestMetWhenTheLogWasEmpty(t *testing.T) {
+	p := newPair(t, few)
+	p.hold = func(_ *fake, typ wire.Type) bool { return typ == wire.Data || typ == wire.Beat }
+	f, g := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(5 * time.Millisecond)
+	p.hold = func(_ *fake, typ wire.Type) bool { return typ == wire.Want || typ == wire.Beat }
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.end(p.a, f, g)
+	p.advance(5 * time.Millisecond)
+	p.lose = nil
+	p.packet(p.a, conn(3, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.release(wire.Data)
+	p.hold = nil
+	p.release(wire.Want)
+	p.advance(time.Second)
+	p.b.wantNote(NoteMismatch, 0)
+}
+
+// TestReadyByProofAgainstTheOneBefore is WAS_READY_AT: since the last proof another node was active, which is silent
+// now and of which not all is here.
+func TestReadyByProofAgainstTheOneBefore(t *testing.T) {
+	p, c := threeNodes(t)
+	p.cut = func(from, _ *fake) bool { return from == p.a }
+	p.lose = func(from *fake, typ wire.Type) bool { return from == c && typ == wire.Data }
+	p.notice(c, vrrp.Master)
+	p.packet(c, conn(1, noNAT))
+	p.advance(4 * time.Second)
+	p.b.wantReady(NotReady)
+	p.cut = func(from, _ *fake) bool { return from == p.a || from == c }
+	p.advance(5 * time.Second)
+	p.b.wantReady(NotReady)
 }

@@ -320,9 +320,9 @@ func (e *Engine) activePeers() string {
 	return strings.Join(names, ", ")
 }
 
-// pruneLog forgets tombstones that every peer knows (PROTOCOL R4).
+// pruneLog forgets tombstones that have gone out and every peer knows (PROTOCOL R4).
 func (e *Engine) pruneLog() {
-	upTo := e.log.Last
+	upTo := e.send.sent
 	e.peers.each(func(p *peer) {
 		if e.now.Sub(p.lastHeard) < forgetAfter && !e.superseded(p) {
 			upTo = min(upTo, p.theyHave)

@@ -159,6 +159,7 @@ func (e *Engine) sendLive() {
 		s.sent = e.log.Last
 		return
 	}
+	s.sent = max(s.sent, e.log.Horizon) // the table limit had ends forgotten before: a gap tells that
 	for n := 0; n < liveBudget && s.sent < e.log.Last; n++ {
 		s.sent = e.sendRange(s.sent, e.log.Last, nil)
 	}
@@ -275,10 +276,9 @@ func (e *Engine) hearWant(p *peer, body []byte) error {
 }
 
 // forgotten says that ends which concern the asker are not known any more: what is left of its range would
-// silently lack them.
-func (e *Engine) forgotten(g *giving) bool {
-	return max(g.next, g.base) < e.log.Horizon && (g.next > 0 || g.base > 0)
-}
+// silently lack them. That holds for a question from 0, too: the asker may have met the log when it was empty, and
+// hold what it heard since.
+func (e *Engine) forgotten(g *giving) bool { return max(g.next, g.base) < e.log.Horizon }
 
 // answered counts a DATA that came because we asked.
 func (e *Engine) answered(p *peer, directed bool) {
@@ -306,7 +306,8 @@ func (e *Engine) askFor(p *peer) {
 		return
 	}
 	if from == 0 && p.rep.Live == p.rep.Stale && p.rep.Intervals() == 0 {
-		p.base = p.last // nothing is held, so no end before this concerns us
+		// Nothing is held, so no end before this concerns us, if nothing older comes.
+		p.base, p.floor = p.last, max(p.floor, p.beat, p.data)
 	}
 	if before := max(from, a.counted); to > before {
 		e.count.messages.Lost += to - before
