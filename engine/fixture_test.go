@@ -19,7 +19,7 @@ import (
 // pair is two engines on a link, or three, each with a fake kernel that obeys at once. Its verbs say what happens,
 // its wants what must have come of it; an operation that no want has named fails the test.
 type pair struct {
-	t    *testing.T
+	t    testing.TB
 	now  time.Time
 	a, b *fake
 	all  []*fake
@@ -69,7 +69,7 @@ func warm(c *Config) { c.Hot = false }
 
 const purgeAfter = 10 * time.Second
 
-func newPair(t *testing.T, options ...option) *pair {
+func newPair(t testing.TB, options ...option) *pair {
 	p := &pair{t: t, now: time.Unix(1000, 0)}
 	p.a, p.b = p.join("a", options...), p.join("b", options...)
 	p.advance(300 * time.Millisecond)
@@ -357,7 +357,7 @@ func (n *fake) wantKernel(want ...int) {
 }
 
 // activeAndStandby has a active and b in sync with it.
-func activeAndStandby(t *testing.T, options ...option) *pair {
+func activeAndStandby(t testing.TB, options ...option) *pair {
 	p := newPair(t, options...)
 	p.notice(p.a, vrrp.Master)
 	p.notice(p.b, vrrp.Backup)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ctsync/engine/cache"
+	"ctsync/engine/flow"
 	"ctsync/engine/wire"
 )
 
@@ -194,21 +195,35 @@ func (e *Engine) hearData(p *peer, h *wire.Header, body []byte) error {
 	if p.over = e.tbl.Copies() >= maxCopies(e.cfg.TableMax); p.over {
 		return errFull
 	}
-	rec := &e.send.record
-	for {
-		ok, err := d.Next(rec)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		e.apply(p, rec)
+	for more := true; more && err == nil; {
+		more, err = e.applyNext(p, &d)
+	}
+	if err != nil {
+		return err
 	}
 	p.rep.Range(d.Prev, d.Last, e.release)
 	e.answered(p, h.Dest != wire.Epoch{})
 	p.last = max(p.last, d.Last)
 	return nil
+}
+
+// applyNext takes the next records of a datagram, and says whether there may be more.
+func (e *Engine) applyNext(p *peer, d *wire.DataReader) (more bool, err error) {
+	var keys [cache.MaxWarm]*flow.Key
+	n := 0
+	for n < len(keys) {
+		rec := &e.send.records[n]
+		if more, err = d.Next(rec); !more {
+			break
+		}
+		keys[n] = &rec.Flow.Key
+		n++
+	}
+	e.tbl.Warm(keys[:n])
+	for i := range n {
+		e.apply(p, &e.send.records[i])
+	}
+	return more, err
 }
 
 // maxCopies bounds the records of all nodes together (PROTOCOL R9).

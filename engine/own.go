@@ -21,8 +21,21 @@ func (e *Engine) kernelEvents(in *KernelEvents) {
 		e.dumpAfterLoss()
 	}
 	for i := range in.Events {
+		if i%cache.MaxWarm == 0 {
+			e.warm(in.Events[i:])
+		}
 		e.kernelEvent(&in.Events[i])
 	}
+}
+
+// warm has the next events' entries loaded.
+func (e *Engine) warm(evs []flow.Event) {
+	var keys [cache.MaxWarm]*flow.Key
+	n := min(len(evs), len(keys))
+	for i := range n {
+		keys[i] = &evs[i].Flow.Key
+	}
+	e.tbl.Warm(keys[:n])
 }
 
 // dumpAfterLoss begins a dump once the events that were in the queue before the loss have been read: they are

@@ -19,13 +19,13 @@ type sender struct {
 	leaving  bool
 	marks    []beatMark
 
-	bufs   [][]byte
-	used   int
-	body   []byte
-	data   wire.DataWriter
-	hb     wire.Heartbeat
-	heard  wire.Heartbeat // decoding
-	record wire.Record    // decoding
+	bufs    [][]byte
+	used    int
+	body    []byte
+	data    wire.DataWriter
+	hb      wire.Heartbeat
+	heard   wire.Heartbeat             // decoding
+	records [cache.MaxWarm]wire.Record // decoding
 }
 
 type beatMark struct {
