@@ -105,6 +105,7 @@ type status struct {
 		Up                     bool
 		MTU                    int
 		SendErrors             uint64 `json:"send_errors"`
+		ReceiveErrors          uint64 `json:"receive_errors"`
 	}
 }
 
