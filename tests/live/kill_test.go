@@ -41,7 +41,7 @@ func TestKilledDaemon(t *testing.T) {
 	for _, who := range []string{"active", "standby", "both"} {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
-			l := run(t, patient)
+			l := run(t, patient, "purge-timeout 1") // what ended while nobody looked goes then
 			further := pick(2000, 100000)
 			if err := l.R1.AddFlows(further); err != nil {
 				t.Fatal(err)
