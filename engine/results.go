@@ -99,6 +99,9 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 	case 0:
 		e.count.kernel.Created++
 		e.writer.tableCount++
+		if e.role.is == TakingOver {
+			e.role.lastCreated = e.now
+		}
 		e.written(r)
 		if !gone {
 			return false

@@ -24,6 +24,8 @@ type roleState struct {
 	opsAt    uint64
 	refused  int // own flows given up
 	began    time.Time
+
+	lastCreated time.Time // while taking over, in the kernel
 }
 
 func (e *Engine) notice(n vrrp.Notice) {
@@ -69,7 +71,7 @@ func (e *Engine) action(text string, count int) {
 // takeOver begins an activation: adopt what active nodes left, write what the kernel lacks.
 func (e *Engine) takeOver(reason string) {
 	e.role.lastLeader = e.peers.leader
-	e.role.began, e.role.adopted, e.role.refused = e.now, 0, 0
+	e.role.began, e.role.lastCreated, e.role.adopted, e.role.refused = e.now, e.now, 0, 0
 	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
 	e.role.activation++
 	e.count.activity.Takeovers++
@@ -96,6 +98,7 @@ func (e *Engine) progressTakeover() {
 	}
 	a, r := &e.count.activity, &e.role
 	a.LastTakeover, a.TakeoverDuration = e.now, e.now.Sub(r.began)
+	a.TakeoverForwarding = r.lastCreated.Sub(r.began)
 	a.TakeoverAdopted = r.adopted
 	a.TakeoverWritten = int(e.count.kernel.Created + e.count.kernel.Updated - r.opsAt)
 	a.TakeoverFailed = max(e.writer.failing-r.failedAt, 0) + r.refused + len(e.writer.waiting)

@@ -197,6 +197,30 @@ func TestTakeoverWarmCommits(t *testing.T) {
 	}
 }
 
+// TestTakeoverTellsWhenTheLastFlowWasIn: a kernel that is slow to answer counts, what it had already does not.
+func TestTakeoverTellsWhenTheLastFlowWasIn(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	if s := p.b.e.Status().Activity; s.TakeoverForwarding != 0 {
+		t.Errorf("hot: %+v", s)
+	}
+	p.b.ops = nil
+
+	p = activeAndStandby(t, warm)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.now = p.now.Add(3 * time.Millisecond)
+	p.settle()
+	p.b.wantOps("create 1")
+	if s := p.b.e.Status().Activity; s.TakeoverForwarding != 3*time.Millisecond {
+		t.Errorf("warm: %+v", s)
+	}
+}
+
 // TestAWarmStandbyLetsGoOfWhatEnded: what went through it before and ended since is in the way of the connections
 // that reuse its addresses and ports, in the moment before the commit.
 func TestAWarmStandbyLetsGoOfWhatEnded(t *testing.T) {

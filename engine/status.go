@@ -119,9 +119,12 @@ type ActivityStats struct {
 	Takeovers        uint64
 	LastTakeover     time.Time
 	TakeoverDuration time.Duration // notice to Active
-	TakeoverAdopted  int
-	TakeoverWritten  int
-	TakeoverFailed   int
-	Evicted, Purged  uint64
-	Notices          uint64
+	// TakeoverForwarding is from the notice until the last flow that the kernel lacked was in it; 0 if it lacked
+	// none, as at a hot standby that was in sync.
+	TakeoverForwarding time.Duration
+	TakeoverAdopted    int
+	TakeoverWritten    int
+	TakeoverFailed     int
+	Evicted, Purged    uint64
+	Notices            uint64
 }

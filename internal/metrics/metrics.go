@@ -59,6 +59,7 @@ var (
 	refused     = desc("datagrams_refused_total", "Datagrams that were refused.", "reason")
 	takeovers   = desc("takeovers_total", "Times the node became active.")
 	takeover    = desc("last_takeover_duration_seconds", "How long the last takeover took, notice to active.")
+	forwarding  = desc("last_takeover_forwarding_seconds", "How long until the last flow that the kernel lacked was in it; 0 if it lacked none.")
 	takeoverBad = desc("last_takeover_flows_failed", "Connections that the last takeover could not write.")
 	evicted     = desc("evicted_total", "Connections kept that the kernel dropped with an address.")
 	purged      = desc("purged_total", "Connections deleted because the active node has not got them.")
@@ -140,6 +141,7 @@ func (s sink) node(st *engine.Status) {
 	a := &st.Activity
 	s.counter(takeovers, a.Takeovers)
 	s.gauge(takeover, a.TakeoverDuration.Seconds())
+	s.gauge(forwarding, a.TakeoverForwarding.Seconds())
 	s.gauge(takeoverBad, float64(a.TakeoverFailed))
 	s.counter(evicted, a.Evicted)
 	s.counter(purged, a.Purged)

@@ -241,7 +241,8 @@ func full() engine.Status {
 		},
 		Messages: engine.MessageStats{Sent: 501, Received: 502, Lost: 503, Malformed: 504, Refused: map[string]uint64{"foreign cluster": 505}, Wants: 506, Repairs: 507},
 		Activity: engine.ActivityStats{Takeovers: 601, LastTakeover: now.Add(-192 * time.Second), TakeoverDuration: 42 * time.Millisecond,
-			TakeoverAdopted: 602, TakeoverWritten: 603, TakeoverFailed: 604, Evicted: 605, Purged: 606, Notices: 607},
+			TakeoverForwarding: 7 * time.Millisecond,
+			TakeoverAdopted:    602, TakeoverWritten: 603, TakeoverFailed: 604, Evicted: 605, Purged: 606, Notices: 607},
 	}
 }
 

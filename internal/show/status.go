@@ -205,8 +205,8 @@ func messageLines(b *strings.Builder, m engine.MessageStats) {
 func activityLines(b *strings.Builder, st engine.Status) {
 	a := st.Activity
 	if !a.LastTakeover.IsZero() {
-		label(b, "last takeover", fmt.Sprintf("%s, took %s: %d adopted, %d written, %d failed",
-			clock(a.LastTakeover), span(a.TakeoverDuration), a.TakeoverAdopted, a.TakeoverWritten, a.TakeoverFailed))
+		label(b, "last takeover", fmt.Sprintf("%s, took %s, every flow in the kernel after %s: %d adopted, %d written, %d failed",
+			clock(a.LastTakeover), span(a.TakeoverDuration), span(a.TakeoverForwarding), a.TakeoverAdopted, a.TakeoverWritten, a.TakeoverFailed))
 	}
 	if a.Evicted > 0 || a.Purged > 0 {
 		label(b, "kept and purged", fmt.Sprintf("%d flows outlived their address, %d suspects purged", a.Evicted, a.Purged))

@@ -55,15 +55,16 @@ type kernelJSON struct {
 }
 
 type activityJSON struct {
-	Takeovers        uint64     `json:"takeovers"`
-	LastTakeover     *time.Time `json:"last_takeover"`
-	TakeoverDuration float64    `json:"takeover_duration"` // seconds
-	TakeoverAdopted  int        `json:"takeover_adopted"`
-	TakeoverWritten  int        `json:"takeover_written"`
-	TakeoverFailed   int        `json:"takeover_failed"`
-	Evicted          uint64     `json:"evicted"`
-	Purged           uint64     `json:"purged"`
-	Notices          uint64     `json:"notices"`
+	Takeovers          uint64     `json:"takeovers"`
+	LastTakeover       *time.Time `json:"last_takeover"`
+	TakeoverDuration   float64    `json:"takeover_duration"`   // seconds
+	TakeoverForwarding float64    `json:"takeover_forwarding"` // seconds
+	TakeoverAdopted    int        `json:"takeover_adopted"`
+	TakeoverWritten    int        `json:"takeover_written"`
+	TakeoverFailed     int        `json:"takeover_failed"`
+	Evicted            uint64     `json:"evicted"`
+	Purged             uint64     `json:"purged"`
+	Notices            uint64     `json:"notices"`
 }
 
 type peerJSON struct {
@@ -131,7 +132,8 @@ func kernelOf(k engine.KernelStats) kernelJSON {
 func activityOf(a engine.ActivityStats) activityJSON {
 	return activityJSON{
 		Takeovers: a.Takeovers, LastTakeover: moment(a.LastTakeover), TakeoverDuration: seconds(a.TakeoverDuration),
-		TakeoverAdopted: a.TakeoverAdopted, TakeoverWritten: a.TakeoverWritten, TakeoverFailed: a.TakeoverFailed,
+		TakeoverForwarding: seconds(a.TakeoverForwarding),
+		TakeoverAdopted:    a.TakeoverAdopted, TakeoverWritten: a.TakeoverWritten, TakeoverFailed: a.TakeoverFailed,
 		Evicted: a.Evicted, Purged: a.Purged, Notices: a.Notices,
 	}
 }

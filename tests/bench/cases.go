@@ -128,7 +128,7 @@ func (r *round) warm(p pair) error {
 	if have < w.n {
 		return fmt.Errorf("bench: %d of %d flows were committed", have, w.n)
 	}
-	r.add(rowCommit, milliseconds(took))
+	r.add(rowCommit, milliseconds(took.whole))
 	return nil
 }
 
@@ -161,11 +161,19 @@ func (r *round) hot(p pair) error {
 	if _, theirs := p.(*conntrackd); theirs {
 		return nil
 	}
+	have, err := count(r.lab.b)
+	if err != nil {
+		return err
+	}
+	if n := r.plan.amount("established").n; have < n {
+		return fmt.Errorf("bench: a hot standby has %d of %d flows", have, n)
+	}
 	took, err := p.takeover()
 	if err != nil {
 		return err
 	}
-	r.add(rowTakeover, milliseconds(took))
+	r.add(rowTakeover, milliseconds(took.forwarding))
+	r.add(rowTakenOver, milliseconds(took.whole))
 	return nil
 }
 

@@ -136,8 +136,9 @@ func (c *conntrackd) theirs() (int, error) {
 }
 
 // takeover commits; the node forwards when that is done, whatever else a script then does.
-func (c *conntrackd) takeover() (time.Duration, error) {
+func (c *conntrackd) takeover() (takeover, error) {
 	began := time.Now()
 	_, err := c.ask(1, commit)
-	return time.Since(began), err
+	took := time.Since(began)
+	return takeover{forwarding: took, whole: took}, err
 }

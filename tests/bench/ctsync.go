@@ -89,8 +89,9 @@ type ctsyncStatus struct {
 	Internal struct{ Active int }
 	External struct{ Active int }
 	Activity struct {
-		TakeoverDuration float64 `json:"takeover_duration"` // seconds
-		TakeoverFailed   int     `json:"takeover_failed"`
+		TakeoverDuration   float64 `json:"takeover_duration"` // seconds
+		TakeoverForwarding float64 `json:"takeover_forwarding"`
+		TakeoverFailed     int     `json:"takeover_failed"`
 	}
 }
 
@@ -119,18 +120,18 @@ func (c *ctsync) theirs() (int, error) {
 	return s.External.Active, err
 }
 
-// takeover ends the active node's turn, and makes the other the active one. What is taken is the node's own time
-// from the notice to the role: a commit of all that its kernel lacks.
-func (c *ctsync) takeover() (time.Duration, error) {
+// takeover ends the active node's turn, and makes the other the active one. Both times are the node's own.
+func (c *ctsync) takeover() (took takeover, err error) {
 	if err := c.ask(0, "cluster", "stop", "G"); err != nil {
-		return 0, err
+		return took, err
 	}
 	if err := c.ask(1, "cluster", "start", "G"); err != nil {
-		return 0, err
+		return took, err
 	}
 	s, err := c.status(1)
 	if s.Activity.TakeoverFailed > 0 {
-		return 0, fmt.Errorf("bench: %d flows could not be taken over", s.Activity.TakeoverFailed)
+		return took, fmt.Errorf("bench: %d flows could not be taken over", s.Activity.TakeoverFailed)
 	}
-	return time.Duration(s.Activity.TakeoverDuration * float64(time.Second)), err
+	seconds := func(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
+	return takeover{forwarding: seconds(s.Activity.TakeoverForwarding), whole: seconds(s.Activity.TakeoverDuration)}, err
 }

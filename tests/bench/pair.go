@@ -12,11 +12,14 @@ type pair interface {
 	// own is how many flows the active node has in its cache, theirs how many of them the standby holds.
 	own() (int, error)
 	theirs() (int, error)
-	// takeover makes the standby forward: from the order to the end of what it has to do before.
-	takeover() (time.Duration, error)
+	// takeover makes the standby the one that forwards.
+	takeover() (takeover, error)
 	active() *process
 	standby() *process
 }
+
+// takeover is how long it took, from the order or notice until every flow was in the kernel, and until all was done.
+type takeover struct{ forwarding, whole time.Duration }
 
 // nodes are the two processes.
 type nodes [2]*process

@@ -26,6 +26,7 @@ const (
 	rowEmpty       = "memory-empty"
 	rowCommit      = "commit"
 	rowTakeover    = "takeover"
+	rowTakenOver   = "takenover"
 	rowLost        = "lost"
 	rowFullSpeed   = "full-speed"
 	rowLag50       = "lag-p50"
@@ -69,7 +70,8 @@ func rows() []row {
 	}
 	return append(rs,
 		row{key: rowCommit, title: "warm commit of all flows", unit: "ms", least: 0.75, goal: 0.69},
-		row{key: rowTakeover, title: "takeover hot, notice to active", unit: "ms", least: 0.01, note: "to conntrackd's commit; goal: under 10 ms"},
+		row{key: rowTakeover, title: "takeover hot, notice to all in the kernel", unit: "ms", least: 0.01, note: "to conntrackd's commit; goal: under 10 ms; counted before the notice: nothing was lacking"},
+		row{key: rowTakenOver, title: "takeover hot, notice to active, bookkeeping included", unit: "ms"},
 		row{key: rowLost, title: "events lost at full speed, 64 MB queue", unit: "", note: "limit and goal: none"},
 		row{key: rowFullSpeed, title: "full speed reached with the daemon", unit: "k/s", more: true, least: 1},
 		row{key: rowLag50, title: "lag p50, to the standby's kernel", unit: "us", least: 1, note: "conntrackd: to its external cache"},
