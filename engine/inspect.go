@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"ctsync/engine/cache"
@@ -135,3 +136,39 @@ func (e *Engine) RoleNow() Role { return e.role.is }
 
 // Live is the own log's end, and how many keys it lists.
 func (e *Engine) Live() (last uint64, live int) { return e.log.Last, e.log.Live }
+
+// Holds says in words what e knows of k: the marks of its entry, and every copy. For simulations.
+func (e *Engine) Holds(k *flow.Key) string {
+	r := e.tbl.Find(k)
+	if r == 0 {
+		return "nothing"
+	}
+	ent := e.tbl.Entry(r)
+	text := "marks"
+	for i, name := range markNames {
+		if ent.Kern&(1<<i) != 0 {
+			text += " " + name
+		}
+	}
+	e.tbl.Each(r, func(c *copyOf) {
+		owner := "own"
+		switch {
+		case c.Owner == kernelOwner:
+			owner = "kernel's"
+		case c.Owner >= firstPeer:
+			p := e.peers.of(c.Owner)
+			owner = fmt.Sprintf("%s %x", p.name, p.epoch[:2])
+			if p == e.peers.leader {
+				owner += " (leader)"
+			}
+		}
+		text += fmt.Sprintf("; %s: mark %d born %d seq %d bits %x", owner, c.Value.Mark, c.Born, c.Seq, c.Bits)
+	})
+	return text
+}
+
+// markNames are the marks of an entry, in order of their bits.
+var markNames = [...]string{
+	"present", "dirty", "flight", "again", "gone", "later", "liberal", "rewrite",
+	"replace", "failed", "no master", "no helper", "suspect", "commit", "ended", "reborn",
+}

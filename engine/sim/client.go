@@ -62,18 +62,41 @@ func addr4(a, b, d, e byte) (x flow.Addr) {
 	return x
 }
 
+// The keys of all connections: few, so that they are used again.
+const (
+	sources = 6
+	targets = 2
+	ports   = 8
+)
+
+func keyOf(proto uint8, source, target, port int) flow.Key {
+	k := flow.Key{L3: flow.IPv4, L4: proto}
+	k.Src, k.Dst = addr4(10, 0, 0, byte(1+source)), addr4(198, 18, 0, byte(1+target))
+	k.SrcL4, k.DstL4 = uint16(40000+port), 443
+	return k
+}
+
+// keys are all that there can be.
+func (c *clients) keys() (all []flow.Key) {
+	for _, proto := range []uint8{flow.TCP, flow.UDP} {
+		for s := range sources * targets * ports {
+			all = append(all, keyOf(proto, s/(targets*ports), s/ports%targets, s%ports))
+		}
+	}
+	return all
+}
+
 // open begins a connection; keys come from a small set, so that they are used again.
 func (c *clients) open(master *conn) {
 	rng := c.w.rng
 	if len(c.inUse) >= c.most {
 		return
 	}
-	k := flow.Key{L3: flow.IPv4, L4: flow.TCP}
+	proto := flow.TCP
 	if rng.Intn(3) == 0 && master == nil {
-		k.L4 = flow.UDP
+		proto = flow.UDP
 	}
-	k.Src, k.Dst = addr4(10, 0, 0, byte(1+rng.Intn(6))), addr4(198, 18, 0, byte(1+rng.Intn(2)))
-	k.SrcL4, k.DstL4 = uint16(40000+rng.Intn(8)), 443
+	k := keyOf(proto, rng.Intn(sources), rng.Intn(targets), rng.Intn(ports))
 	if c.inUse[k] != nil {
 		return
 	}

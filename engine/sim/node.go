@@ -142,6 +142,7 @@ func (n *node) step(in engine.Input) {
 	}
 	out := n.eng.Step(w.now, in)
 	w.judge.follow(n)
+	w.watch(n)
 	n.carryOut(out)
 	w.judge.stepped(n, in, out)
 	n.wake()

@@ -12,6 +12,7 @@ import (
 var (
 	seed  = flag.Int64("seed", 0, "replay this seed with its whole trace")
 	seeds = flag.Int("seeds", 0, "simulate so many seeds, beginning with -first, and say what was met")
+	watch = flag.String("watch", "", "with -seed: show what every node holds of this key, given as the trace shows it")
 	first = flag.Int64("first", 1, "first of -seeds")
 )
 
@@ -57,7 +58,7 @@ func runAll(from int64, n int) <-chan Result {
 		go func() {
 			defer wg.Done()
 			for s := range todo {
-				done <- Run(s, nil)
+				done <- Run(s, nil, "")
 			}
 		}()
 	}
@@ -78,7 +79,7 @@ func TestSeed(t *testing.T) {
 	if n == 0 {
 		n, say = 1, func(string) {}
 	}
-	r := Run(n, say)
+	r := Run(n, say, *watch)
 	if r.Failure != nil {
 		t.Fatalf("seed %d: %s: %s", r.Seed, r.Failure.Invariant, r.Failure.What)
 	}
@@ -97,7 +98,7 @@ func TestOrderlyFailoversLoseNothing(t *testing.T) {
 // TestDeterminism is I14: the same seed gives the same bytes.
 func TestDeterminism(t *testing.T) {
 	for s := int64(1); s <= 5; s++ {
-		if a, b := Run(s, nil), Run(s, nil); a.Hash != b.Hash || a.Steps != b.Steps {
+		if a, b := Run(s, nil, ""), Run(s, nil, ""); a.Hash != b.Hash || a.Steps != b.Steps {
 			t.Errorf("seed %d: %x in %d steps, then %x in %d", s, a.Hash, a.Steps, b.Hash, b.Steps)
 		}
 	}

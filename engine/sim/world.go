@@ -51,6 +51,9 @@ type world struct {
 	log     []traceLine
 	failure *Failure
 	verbose func(string)
+
+	watched string           // a key, as a trace shows it
+	holds   map[*node]string // what each node held of it last
 }
 
 // Failure is a broken invariant.
@@ -104,6 +107,22 @@ func (w *world) fail(invariant, format string, args ...any) {
 		b.WriteString(w.line(&w.log[i]) + "\n")
 	}
 	w.failure = &Failure{w.seed, invariant, fmt.Sprintf("at %.4f: ", w.now.Sub(w.begin).Seconds()) + fmt.Sprintf(format, args...), b.String()}
+}
+
+// watch traces what n holds of the watched key, where that has changed.
+func (w *world) watch(n *node) {
+	if w.watched == "" {
+		return
+	}
+	for _, k := range w.clients.keys() {
+		if k.String() != w.watched {
+			continue
+		}
+		if now := n.eng.Holds(&k); w.holds[n] != now {
+			w.holds[n] = now
+			w.trace(n, "HOLDS %s", now)
+		}
+	}
 }
 
 func stack() string {
@@ -201,13 +220,15 @@ type Result struct {
 }
 
 // Run simulates one seed. verbose, which may be nil, gets every line of the trace.
-func Run(seed int64, verbose func(string)) Result {
+//
+// watched, which may be empty, is a key whose every change the trace shows.
+func Run(seed int64, verbose func(string), watched string) Result {
 	nodes := 2
 	if seed%3 == 0 {
 		nodes = 3
 	}
 	w := newWorld(seed, nodes)
-	w.verbose = verbose
+	w.verbose, w.watched, w.holds = verbose, watched, map[*node]string{}
 	w.hot = w.rng.Intn(6) != 0
 	if seed%4 == 1 {
 		w.replayer = newReplayer(w)
