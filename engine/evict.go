@@ -162,7 +162,7 @@ func (e *Engine) decideWaiting(h held) {
 		}
 		return
 	}
-	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || !e.addressLeft(c.Value.Reply.Dst, h.since) {
+	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || c.Bits&cache.Dead != 0 || !e.addressLeft(c.Value.Reply.Dst, h.since) {
 		e.endHeld(h.r)
 		return
 	}

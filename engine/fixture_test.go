@@ -56,6 +56,8 @@ type fake struct {
 	kernel  map[flow.Key]flow.Flow
 	written map[flow.Key]time.Time // by ctsync, last
 	mute    bool                   // operations stay unanswered
+	late    bool                   // they are carried out, but answered only by giveUp
+	due     []flow.Result
 	ops     []string
 	notes   []Note
 	ready   Readiness
@@ -109,6 +111,9 @@ func (p *pair) tell(n *fake, in Input) {
 	var res []flow.Result
 	for i := range out.Ops {
 		res = append(res, n.obey(&out.Ops[i]))
+	}
+	if n.late {
+		n.due, res = append(n.due, res...), nil
 	}
 	if len(res) > 0 {
 		n.inbox = append(n.inbox, &KernelResults{Results: res})
@@ -197,6 +202,16 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 		res.Errno = syscall.ENOENT
 	}
 	return res
+}
+
+// giveUp has n learn that what was carried out since it is late stays unanswered.
+func (n *fake) giveUp() {
+	n.late = false
+	for i := range n.due {
+		n.due[i] = flow.Result{Tag: n.due[i].Tag, Kind: n.due[i].Kind, Errno: flow.Unanswered}
+	}
+	n.inbox = append(n.inbox, &KernelResults{Results: n.due})
+	n.due = nil
 }
 
 // holder is the entry that has f's reply tuple.

@@ -274,6 +274,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if c.Bits&cache.Yielded != 0 && p.adoptable() && p.role == Standby {
 		e.wentElsewhere(r)
 	}
+	if ended && e.role.is == Active && p.role == Active {
+		e.endedThere(r)
+	}
 	switch {
 	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:
 		if ended && p == e.peers.leader {
@@ -286,7 +289,11 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 			return
 		}
 		e.tbl.Entry(r).Kern &^= kEnded
-		if e.writes() || e.outlived(r, e.log.Lives(r), c) {
+		own := e.log.Lives(r)
+		if own != nil {
+			own.Bits &^= cache.Dead
+		}
+		if e.writes() || e.outlived(r, own, c) {
 			e.dirty(r)
 		}
 	}

@@ -161,3 +161,43 @@ func TestAChangeDuringAnOperationIsWrittenAfterIt(t *testing.T) {
 		t.Fatalf("state %d", got)
 	}
 }
+
+// TestWhatCameWhileTheLeaderWasNotHeardIsWritten, though a packet met the copy here, so that the kernel knew better
+// then (sim seed 125).
+func TestWhatCameWhileTheLeaderWasNotHeardIsWritten(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.event(p.b, flow.EventUpdate, f)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Beat }
+	p.advance(4 * time.Second)
+	p.b.ops = nil
+	f.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(500 * time.Millisecond)
+	p.b.wantOps()
+	p.lose = nil
+	p.advance(500 * time.Millisecond)
+	p.b.wantReady(Ready)
+	p.b.wantOps("update 1")
+}
+
+// TestACreateThatWasPerhapsCarriedOut, of a flow whose end waits: the end is not told before the kernel was asked
+// (sim seed 8997).
+func TestACreateThatWasPerhapsCarriedOut(t *testing.T) {
+	p, f := twoActive(t)
+	p.event(p.b, flow.EventDestroy, f)
+	p.settle()
+	p.notice(p.b, vrrp.Backup)
+	p.b.late = true
+	p.tell(p.a, &Command{Verb: VerbResync}) // a heartbeat, at once
+	p.settle()
+	p.b.wantOps("create 1")
+	p.notice(p.b, vrrp.Master)
+	p.b.giveUp()
+	p.advance(3 * time.Second)
+	p.b.wantRole(Active)
+	p.b.wantKernel(1)
+	p.b.wantLists(1, 0)
+	p.a.ops, p.b.ops = nil, nil
+}

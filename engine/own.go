@@ -161,7 +161,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		if ent.Kern&kFlight == 0 {
 			e.askWhether(r)
 		}
-	case own != nil && !expired && e.mayBeEviction(r, own):
+	case own != nil && own.Bits&cache.Dead == 0 && !expired && e.mayBeEviction(r, own):
 		e.holdTombstone(r, own, since)
 	case own != nil:
 		e.endOwn(r, cache.Ended)
@@ -205,6 +205,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 		e.internal(r).Destroyed++
 	}
 	c := e.log.Put(r, fresh)
+	c.Bits &^= cache.Dead // a packet met it here
 	e.setValue(c, &v, x)
 	e.tbl.Entry(r).Shape = shape(&v.Reply)
 	if created {

@@ -60,10 +60,10 @@ func (e *Engine) provenNow(p *peer) {
 		p.cleared, p.marked = true, false
 		e.clearMarks(p)
 	}
-	if p.role != Active || e.peers.settled {
+	if p.role != Active || e.peers.settled && !e.writer.left {
 		return
 	}
-	e.peers.settled = true
+	e.peers.settled, e.writer.left = true, false
 	e.fill()
 }
 
@@ -103,14 +103,31 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	e.unfail(ent)
 	if own := e.log.Lives(r); own != nil {
 		notOurs := ent.Kern&kPresent == 0 && !e.evict.holds(own)
-		if notOurs && (e.role.is == Standby || ent.Kern&kFlight == 0) {
+		switch {
+		case notOurs && (e.role.is == Standby || ent.Kern&kFlight == 0):
 			e.endOwn(r, cache.Ended)
+		case e.role.is == Standby:
+			own.Bits |= cache.Dead // once our kernel has it no more: an eviction leaves it to nobody
 		}
 		return
 	}
 	if e.role.is == Standby && ent.Kern&(kPresent|kFlight|kLater) != 0 { // kLater: a DESTROY came, perhaps of an entry before ours
 		ent.Kern |= kEnded
 		e.dirty(r)
+	}
+}
+
+// endedThere acts on the end of a flow that another active node saw while we are active as well: what we hold back
+// because it left with an address was that node's by then.
+func (e *Engine) endedThere(r ref) {
+	own := e.log.Lives(r)
+	switch {
+	case own == nil:
+	case own.Bits&cache.Evicted != 0:
+		own.Bits &^= cache.Evicted
+		e.endHeld(r)
+	case own.Bits&cache.Waiting != 0:
+		own.Bits |= cache.Dead
 	}
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -175,4 +176,56 @@ func TestWhatIsToGoIsNobodysOwn(t *testing.T) {
 	p.advance(5 * time.Second)
 	p.b.wantKernel()
 	p.b.ops = nil
+}
+
+// twoActive has a and b active, both with f, which is translated to the virtual address.
+func twoActive(t *testing.T) (p *pair, f flow.Flow) {
+	p = activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f = p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantLists(1, 0)
+	return p, f
+}
+
+// TestAnEndElsewhereEndsWhatWasEvicted: while two nodes are active, one loses the address and its flow, and the other
+// one sees the flow end (sim seeds 103, 6441).
+func TestAnEndElsewhereEndsWhatWasEvicted(t *testing.T) {
+	p, f := twoActive(t)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.a.wantLists(1, 0)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(300 * time.Millisecond)
+	p.a.wantLists(0, 0)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Backup)
+	p.notice(p.a, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.a.wantRole(Active)
+	p.a.wantOps()
+}
+
+// TestTheLeadersEndIsRememberedDuringAWait: it comes while a standby does not know yet whether its flow has ended or
+// left with the address (sim seed 191).
+func TestTheLeadersEndIsRememberedDuringAWait(t *testing.T) {
+	p, f := twoActive(t)
+	p.event(p.b, flow.EventDestroy, f) // told when the wait is over
+	p.advance(90 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(50 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.advance(200 * time.Millisecond)
+	p.a.wantLists(0, 0)
+	p.notice(p.b, vrrp.Backup)
+	p.notice(p.a, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.a.wantRole(Active)
+	p.a.wantOps()
 }

@@ -59,6 +59,7 @@ type writer struct {
 	fillTo, fillOps                  uint64
 	scanned, filled                  bool
 	refill                           bool // some of it stayed unanswered
+	left                             bool // some of it came while the leader did not act
 }
 
 const (
@@ -183,10 +184,21 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		return goalLeave, nil
 	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
 		return goalLeave, nil // a suspect
-	case e.touched(r) && !e.leaderActs():
+	case e.leftAlone(r):
 		return goalLeave, nil
 	}
 	return goalThere, leader
+}
+
+// leftAlone says that what a hot standby's leader lists is not written at present: a packet met the copy.
+func (e *Engine) leftAlone(r ref) bool {
+	return e.role.is == Standby && e.leaderLists(r) != nil && e.touched(r) && !e.leaderActs()
+}
+
+// heldInDoubt says that the end of entry r waits, and that an operation of ours may have made it anew meanwhile.
+func (e *Engine) heldInDoubt(r ref) bool {
+	own := e.log.Lives(r)
+	return own != nil && own.Bits&cache.Waiting != 0 && e.tbl.Entry(r).Kern&kPresent == 0
 }
 
 // follows says that there is a leader whose word counts: it is settled.
@@ -256,7 +268,10 @@ func (e *Engine) operation(r ref) bool {
 		e.send1(r, flow.OpUpdate, c)
 	case want == goalAbsent:
 		e.sendDelete(r)
+	case e.heldInDoubt(r):
+		e.askWhether(r)
 	default:
+		e.writer.left = e.writer.left || e.leftAlone(r)
 		return false
 	}
 	return true

@@ -62,7 +62,7 @@ const (
 	Yielded                  // the flow goes on, another node lists it
 	Stale                    // from before a RESTART, not confirmed since
 	Adopted                  // we took this incarnation over once
-	Dead                     // the leader, or we as active node, saw this incarnation end
+	Dead                     // the leader, or we as active node, saw this incarnation end; our kernel may still have an own one
 	Refused                  // known by key and seq only: its value was refused
 	Evicted                  // gone from the kernel with an address, kept
 	Waiting                  // a tombstone that waits for the decision between ended and evicted
