@@ -297,6 +297,7 @@ func (c *clients) advance(e *kentry, x *conn, n *node) {
 	switch {
 	case v.Status&flow.SeenReply == 0:
 		v.Status |= flow.SeenReply
+		e.replied = c.w.now
 		if v.State == flow.TCPSynSent {
 			v.State = flow.TCPSynRecv
 		}

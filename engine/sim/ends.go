@@ -21,7 +21,7 @@ func (j *judge) creating(n *node, f *flow.Flow) {
 	for epoch, have := range s.ledTo {
 		h := j.logs[epoch]
 		seq, ok := h.ended[f.Mark]
-		if ok && seq <= have && !j.late(n, f, s.knewFrom(epoch, seq)) && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
+		if ok && seq <= have && !s.cameAfter(h, epoch, f.Mark) && !j.late(n, f, s.knewFrom(epoch, seq)) && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
 			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d%s", n, role, f.Key, f.Mark, h.node, seq, j.story(f.Key))
 			return
 		}
@@ -97,6 +97,12 @@ func (j *judge) late(n *node, f *flow.Flow, end time.Time) bool {
 	return false
 }
 
+// cameAfter says that this node met the log only when the end of mark was told, and perhaps forgotten, already.
+func (s *sight) cameAfter(h *history, epoch wire.Epoch, mark uint32) bool {
+	t := s.trail[epoch]
+	return len(t) == 0 || t[0].at.After(h.endedAt[mark])
+}
+
 // knewAt is how much of epoch's log was known at t.
 func (s *sight) knewAt(epoch wire.Epoch, t time.Time) (have uint64) {
 	for _, k := range s.trail[epoch] {
@@ -133,7 +139,7 @@ func show(f *flow.Flow) string {
 
 // issue notes what n knew when it decided on op.
 func (j *judge) issue(n *node, op *flow.Op) issued {
-	i := issued{op: *op, role: n.eng.RoleNow(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
+	i := issued{op: *op, at: j.w.now, role: n.eng.RoleNow(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
 	n.eng.Positions(func(p engine.Position) {
 		if p.Leader {
 			i.led, i.ledTo = p.Epoch, p.Have
@@ -162,7 +168,7 @@ func (j *judge) deleting(n *node, e *kentry) {
 		if n.doing.own != (flow.Tuple{}) && n.doing.own != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
 			return // from before the other node led, which translated it in another way
 		}
-		if e.f.Status&flow.SeenReply != 0 {
+		if e.f.Status&flow.SeenReply != 0 && !e.replied.After(n.doing.at) {
 			w.fail("I4", "%s is %v and deletes %s, which has seen a reply; own cache: %s", n, role, show(&e.f), j.ownOf(n, e.f.Key))
 		}
 		return

@@ -50,6 +50,7 @@ type kentry struct {
 	stuck    uint32    // bits of an incarnation before, over which ctsync wrote this one: the kernel never forgets them
 	made     time.Time // by a packet
 	seen     time.Time // last packet
+	replied  time.Time // the first reply, if it met this node
 	window   int       // how far the connection was at the last packet
 
 	led   wire.Epoch // the leader when ctsync wrote it last

@@ -52,6 +52,7 @@ type issued struct {
 	op   flow.Op
 	role engine.Role
 	own  flow.Tuple // reply tuple of the own cache's flow then
+	at   time.Time
 
 	led   wire.Epoch // the leader then
 	ledTo uint64     // and how much of its log was known
