@@ -145,6 +145,9 @@ func (e *Engine) dumped(f *flow.Flow) {
 	if own == nil && !e.isCopy(r) && !e.accepts(f) {
 		return
 	}
+	if ent.Kern&kFlight != 0 && (own == nil || own.Value.Reply != f.Reply) {
+		return // what is under way makes it another one, or takes it away
+	}
 	switch {
 	case own == nil && e.isCopy(r):
 		e.dumpedCopy(r, f)
@@ -152,8 +155,10 @@ func (e *Engine) dumped(f *flow.Flow) {
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
 		e.fromBefore(r, f)
-	case e.evict.holds(own):
-		// decided by the addresses
+	case e.evict.holds(own): // decided by the addresses; what is there came after it, and its event was lost
+		if e.tbl.Of(r, kernelOwner) == nil {
+			e.keepAside(r, &flow.Event{Kind: flow.EventNew, Flow: *f})
+		}
 	case own.Value.Reply != f.Reply:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)

@@ -40,11 +40,8 @@ const (
 
 func (v *evictor) init() { v.left = map[flow.Addr]time.Time{} }
 
-// addressesNow notes which addresses have left.
+// addressesNow notes which addresses have left, whether or not they came back.
 func (v *evictor) addressesNow(own, before map[flow.Addr]bool, now time.Time) {
-	for a := range own {
-		delete(v.left, a)
-	}
 	for a, at := range v.left {
 		if now.Sub(at) > rememberLeft {
 			delete(v.left, a)
@@ -173,8 +170,21 @@ func (e *Engine) decideWaiting(h held) {
 		e.leaderAgain(h.r)
 		return // it is the active node's now
 	}
+	if e.role.began.After(h.since.Add(leftBefore)) {
+		e.ownAgain(h.r)
+		return
+	}
 	c.Bits |= cache.Evicted
 	e.evict.evicted = append(e.evict.evicted, held{r: h.r, seq: h.seq, at: e.now.Add(evictedFor)})
+}
+
+// ownAgain brings back entry r, which left with its address before this activation began.
+func (e *Engine) ownAgain(r ref) {
+	if e.tbl.Of(r, kernelOwner) != nil {
+		e.endHeld(r) // a packet has made another one since
+		return
+	}
+	e.dirty(r)
 }
 
 // addressLeft says whether a left after since.

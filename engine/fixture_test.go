@@ -56,7 +56,7 @@ type fake struct {
 	kernel  map[flow.Key]flow.Flow
 	written map[flow.Key]time.Time // by ctsync, last
 	mute    bool                   // operations stay unanswered
-	late    bool                   // they are carried out, but answered only by giveUp
+	late    func(flow.OpKind) bool // carried out, but answered only by answer or giveUp
 	due     []flow.Result
 	ops     []string
 	notes   []Note
@@ -110,10 +110,12 @@ func (p *pair) tell(n *fake, in Input) {
 	n.notes = append(n.notes, out.Notes...)
 	var res []flow.Result
 	for i := range out.Ops {
-		res = append(res, n.obey(&out.Ops[i]))
-	}
-	if n.late {
-		n.due, res = append(n.due, res...), nil
+		r := n.obey(&out.Ops[i])
+		if n.late != nil && n.late(r.Kind) {
+			n.due = append(n.due, r)
+			continue
+		}
+		res = append(res, r)
 	}
 	if len(res) > 0 {
 		n.inbox = append(n.inbox, &KernelResults{Results: res})
@@ -204,15 +206,22 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 	return res
 }
 
-// giveUp has n learn that what was carried out since it is late stays unanswered.
-func (n *fake) giveUp() {
-	n.late = false
-	for i := range n.due {
-		n.due[i] = flow.Result{Tag: n.due[i].Tag, Kind: n.due[i].Kind, Errno: flow.Unanswered}
-	}
+// answer has n learn what came of the operations that are late.
+func (n *fake) answer() {
+	n.late = nil
 	n.inbox = append(n.inbox, &KernelResults{Results: n.due})
 	n.due = nil
 }
+
+// giveUp has n learn that they stay unanswered.
+func (n *fake) giveUp() {
+	for i := range n.due {
+		n.due[i] = flow.Result{Tag: n.due[i].Tag, Kind: n.due[i].Kind, Errno: flow.Unanswered}
+	}
+	n.answer()
+}
+
+func everything(flow.OpKind) bool { return true }
 
 // holder is the entry that has f's reply tuple.
 func (n *fake) holder(f *flow.Flow) *flow.Flow {

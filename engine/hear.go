@@ -274,7 +274,7 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if c.Bits&cache.Yielded != 0 && p.adoptable() && p.role == Standby {
 		e.wentElsewhere(r)
 	}
-	if ended && e.role.is == Active && p.role == Active {
+	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
 	}
 	switch {

@@ -189,7 +189,7 @@ func TestACreateThatWasPerhapsCarriedOut(t *testing.T) {
 	p.event(p.b, flow.EventDestroy, f)
 	p.settle()
 	p.notice(p.b, vrrp.Backup)
-	p.b.late = true
+	p.b.late = everything
 	p.tell(p.a, &Command{Verb: VerbResync}) // a heartbeat, at once
 	p.settle()
 	p.b.wantOps("create 1")

@@ -42,6 +42,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	if c == nil {
 		return
 	}
+	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&f.Reply)
 	ent.Kern |= kPresent
 	ent.Shape = shape(&f.Reply)
 	if c.Value.Reply == f.Reply {
@@ -52,6 +53,10 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 			e.keepAside(r, &flow.Event{Kind: flow.EventNew, Flow: *f})
 		}
 		e.dirtyAgain(r)
+		return
+	}
+	if e.role.is == TakingOver && asBelieved {
+		e.sendDeleteOf(r, f.ID) // it is of an incarnation before, from when we were a Standby
 		return
 	}
 	if e.log.Lives(r) != nil && (e.role.is == Standby || f.Status&flow.SeenReply != 0) {
@@ -67,7 +72,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 // foundObstacle: another flow has the reply tuple. It goes if nobody can need it, else we do without ours.
 func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	o := e.tbl.Find(&f.Key)
-	needed := f.Status&flow.SeenReply != 0
+	needed := (f.Status|e.ownStatus(o))&flow.SeenReply != 0 // an event may have come after the kernel answered
 	if e.role.is == Standby {
 		needed = o != 0 && (e.leaderLists(o) != nil || e.metHere(o))
 	}
@@ -93,6 +98,17 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	e.writer.outstanding++
 	e.writer.issued++
 	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
+}
+
+// ownStatus are the status bits of own entry o, none if there is none.
+func (e *Engine) ownStatus(o ref) uint32 {
+	if o == 0 {
+		return 0
+	}
+	if own := e.log.Lives(o); own != nil {
+		return own.Value.Status
+	}
+	return 0
 }
 
 // makeWay has entry o deleted and then r looked at again.

@@ -108,6 +108,7 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 			e.endOwn(r, cache.Ended)
 		case e.role.is == Standby:
 			own.Bits |= cache.Dead // once our kernel has it no more: an eviction leaves it to nobody
+			e.purge.again = true
 		}
 		return
 	}
@@ -117,12 +118,14 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	}
 }
 
-// endedThere acts on the end of a flow that another active node saw while we are active as well: what we hold back
-// because it left with an address was that node's by then.
+// endedThere acts on the end of a flow that another node saw as active or taking over, though it does not lead us:
+// what is ours and not in our kernel was that node's by then.
 func (e *Engine) endedThere(r ref) {
 	own := e.log.Lives(r)
 	switch {
 	case own == nil:
+	case e.role.is == Standby && e.tbl.Entry(r).Kern&(kPresent|kFlight) == 0 && !e.evict.holds(own):
+		e.endOwn(r, cache.Ended)
 	case own.Bits&cache.Evicted != 0:
 		own.Bits &^= cache.Evicted
 		e.endHeld(r)

@@ -37,10 +37,23 @@ func (e *Engine) yieldAndPurge() {
 		e.addJob(e.scanEntries(func(r ref) {
 			if e.role.is == Standby && e.leaderSettled() {
 				e.yield(r)
+				e.forsake(r)
 			}
 		}))
 	}
 	e.purgeConditions()
+}
+
+// forsake drops own entry r, which left with an address, when the leader had the chance to adopt it and lists it
+// not: a takeover would bring it back.
+func (e *Engine) forsake(r ref) {
+	own, l := e.log.Lives(r), e.leads(r)
+	if own == nil || e.evict.holds(own) || e.tbl.Entry(r).Kern&(kPresent|kFlight) != 0 || l != nil && l.Live() {
+		return
+	}
+	if p := &e.purge; !p.since.IsZero() && e.now.Sub(p.since) >= e.cfg.PurgeTimeout {
+		e.endOwn(r, cache.Yielded)
+	}
 }
 
 func (e *Engine) purgeConditions() {

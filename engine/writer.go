@@ -283,10 +283,10 @@ func shape(t *flow.Tuple) uint32 {
 	return uint32(k.Hash(0))
 }
 
-// replace makes way for what should be in the kernel instead. Once active, this node follows its kernel, so it
-// looks what is there.
+// replace makes way for what should be in the kernel instead. A node that has the address looks first what is
+// there: a packet may have made another one, and once active this node follows its kernel.
 func (e *Engine) replace(r ref) {
-	if e.role.is == Active {
+	if e.role.is != Standby {
 		e.lookUp(r, flow.OpGet)
 		return
 	}
@@ -336,8 +336,11 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	}
 }
 
-func (e *Engine) sendDelete(r ref) {
-	e.issue(r, flow.OpDelete, &flow.Flow{Key: e.tbl.Entry(r).Key})
+func (e *Engine) sendDelete(r ref) { e.sendDeleteOf(r, 0) }
+
+// sendDeleteOf deletes entry r if it has that identity still; 0 is any.
+func (e *Engine) sendDeleteOf(r ref, id uint32) {
+	e.issue(r, flow.OpDelete, &flow.Flow{Key: e.tbl.Entry(r).Key, ID: id})
 }
 
 func (e *Engine) issue(r ref, kind flow.OpKind, f *flow.Flow) {

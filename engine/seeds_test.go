@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+// Lives that the simulation drew and that ended badly, each cut down to what it needs. The number is the seed of
+// that day.
+
+// TestADumpShowsWhatCameAfterAnEviction, the event of which was lost (1844).
+func TestADumpShowsWhatCameAfterAnEviction(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	f.State = flow.TCPSynRecv
+	p.a.kernel[f.Key] = f
+	p.tell(p.a, &KernelEvents{Lost: true})
+	p.advance(5 * time.Second)
+	p.a.wantLists(1, 0)
+	if got := p.b.kernel[f.Key].State; got != flow.TCPSynRecv {
+		t.Fatalf("state %d", got)
+	}
+	p.b.ops = nil
+}
+
+// TestASuspectThatComesLate: what the leader ended, and our kernel still has as our own, is looked at though the purge
+// is over (2957).
+func TestASuspectThatComesLate(t *testing.T) {
+	p := activeAndStandby(t)
+	p.advance(3 * purgeAfter)
+	f := p.packet(p.b, conn(1, noNAT))
+	p.packet(p.a, f)
+	p.advance(50 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	for range 40 {
+		p.advance(time.Second)
+		if _, there := p.b.kernel[f.Key]; there {
+			f.Timeout-- // no packet
+			p.b.kernel[f.Key] = f
+		}
+	}
+	p.b.wantKernel()
+	p.b.wantLists(0, 0)
+	p.b.ops = nil
+}
+
+// TestADumpDuringADelete shows what is about to go: it is nobody's (3137).
+func TestADumpDuringADelete(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f.Reply.DstL4 = 5001
+	p.packet(p.a, f)
+	p.advance(5 * time.Millisecond)
+	p.b.late = everything
+	p.tell(p.b, &Command{Verb: VerbResync}) // the dump is under way
+	for _, d := range p.held {
+		p.tell(d.to, d.in)
+	}
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(TakingOver)
+	p.b.answer()
+	p.held, p.hold = nil, nil
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1", "delete 1", "create 1")
+	if got := p.b.kernel[f.Key].Reply; got != f.Reply {
+		t.Fatalf("reply %v", got)
+	}
+}
+
+// TestAnAddressThatComesBackAtOnce brings back what left with it (1576).
+func TestAnAddressThatComesBackAtOnce(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.tell(p.a, &Addresses{})
+	p.advance(50 * time.Millisecond)
+	p.notice(p.a, vrrp.Master)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	p.advance(500 * time.Millisecond)
+	p.a.wantOps("create 1")
+	p.a.wantLists(1, 0)
+	p.b.ops = nil
+}
+
+// TestAnEndByTheNextLeader, told while that is still taking over (1576).
+func TestAnEndByTheNextLeader(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f, g := p.packet(p.a, conn(1, vip)), p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.event(p.b, flow.EventDestroy, g)
+	p.b.late = everything
+	p.notice(p.b, vrrp.Master) // it has g to write
+	p.b.late = nil
+	p.b.wantRole(TakingOver)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.settle()
+	p.a.wantLists(2, 0)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(300 * time.Millisecond)
+	p.b.wantRole(TakingOver)
+	p.a.wantLists(1, 0)
+	p.b.answer()
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatTheLeaderHasNotTakenIsDropped: what left with the address, and the next active node does not list though it
+// had the chance, would come back at the next takeover (1569).
+func TestWhatTheLeaderHasNotTakenIsDropped(t *testing.T) {
+	p, f := twoActive(t)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	delete(p.b.kernel, f.Key)
+	p.tell(p.b, &Command{Verb: VerbFlushInternal})
+	p.advance(200 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(time.Second)
+	p.a.wantLists(1, 0)
+	p.advance(2 * purgeAfter)
+	p.a.wantLists(0, 0)
+	p.a.wantOps()
+	p.b.ops = nil
+}
+
+// TestAPacketsEntryIsNotReplaced by a node that is taking over and believes that it is the one it wrote (3626).
+func TestAPacketsEntryIsNotReplaced(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.late = everything
+	f.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(10 * time.Millisecond)
+	f.Reply.DstL4, f.State = 5001, flow.TCPSynRecv
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.b.kernel[f.Key] = f // the address came first, and a packet with it
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("update 1", "update 1")
+}
+
+// TestAnObstacleThatComesToLife, of which the event comes before the kernel's older answer (3917).
+func TestAnObstacleThatComesToLife(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f, other := conn(8, vip), conn(7, vip)
+	f.Reply.DstL4, other.Reply.DstL4 = 5000, 5000
+	p.packet(p.a, f)
+	p.advance(100 * time.Millisecond)
+	other.Status &^= flow.SeenReply | flow.Assured
+	p.packet(p.b, other)
+	p.b.late = func(k flow.OpKind) bool { return k == flow.OpGetReply }
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	other.Status |= flow.SeenReply
+	p.event(p.b, flow.EventUpdate, other)
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantOps("create 8")
+	p.b.wantKernel(7)
+}
