@@ -8,7 +8,7 @@ import (
 )
 
 // A dump of the kernel's table is compared with what is known (PROTOCOL K9): at start, after an overrun,
-// after a sleep, and now and then. Events and own operations go on meanwhile and know better: each stamps its
+// after a sleep, and every few minutes while there may be flows that emit no events. Events and own operations go on meanwhile and know better: each stamps its
 // entry with the dump's generation, and a dump entry counts only for an entry without that stamp. What was
 // known to be in the kernel and has no stamp at the end is gone.
 type dumper struct {
@@ -25,9 +25,16 @@ type dumper struct {
 	retry      backoff
 	retryAt    time.Time // after one that failed
 	current    bool      // the own cache describes the whole table
+	silent     int       // flows that the last dump showed and of which no event has ever told
+	counting   int       // the same of the dump under way
+	mute       bool      // the kernel makes flows that emit no events, now
+	hidden     bool      // such a flow was left to the leader, and may be in our kernel still
 }
 
-// reconcileEvery bounds how long an event that the kernel never sent goes unnoticed.
+// reconcileEvery bounds how long the end of a silent flow goes unnoticed. The kernel gives a flow what it needs to emit
+// events when the flow begins, and only if nf_conntrack_events was 1 then, or 2 while somebody listened; one without
+// emits none, ever. Which flows those are it does not say. They can only be among those that a dump found and of which
+// no event has told since: while there are none, nothing is compared.
 const reconcileEvery = 5 * time.Minute
 
 // retryDump is the first pause after a dump that failed.
@@ -48,7 +55,7 @@ func (e *Engine) beginDump() {
 		d.again = true
 		return
 	}
-	d.running, d.again, d.failed, d.differing = true, false, false, 0
+	d.running, d.again, d.failed, d.differing, d.counting = true, false, false, 0, 0
 	d.began, d.retryAt = e.now, time.Time{}
 	d.id++
 	if d.generation++; d.generation == 0 {
@@ -61,13 +68,23 @@ func (e *Engine) beginDump() {
 	e.out.Dump = d.id
 }
 
-// reconcile dumps now and then.
+// reconcile dumps again: after a failure, and now and then where an event may never come. What the kernel has refused
+// is tried again after a dump, since the end of what is in its way may be nothing that we follow.
 func (e *Engine) reconcile() {
 	d := &e.dump
 	again := !d.retryAt.IsZero() && !e.now.Before(d.retryAt)
-	if !d.running && (again || d.first && !e.now.Before(d.next)) {
+	may := d.silent > 0 || d.hidden || d.mute || e.writer.failing > 0
+	if !d.running && (again || may && d.first && !e.now.Before(d.next)) {
 		e.beginDump()
 	}
+}
+
+// muted notes whether the kernel makes flows that emit no events. Those of meanwhile are looked for at the end.
+func (e *Engine) muted(mute bool) {
+	if was := e.dump.mute; was && !mute {
+		e.beginDump()
+	}
+	e.dump.mute = mute
 }
 
 func (e *Engine) stamp(r ref) {
@@ -102,7 +119,7 @@ func (e *Engine) kernelDump(in *KernelDump) {
 		return
 	}
 	gen := d.generation
-	e.addJob(e.scanEntries(func(r ref) { e.missing(r, gen) }))
+	e.addJob(e.scanEntries(func(r ref) { e.missing(r, gen); e.countSilent(r) }))
 	e.addJob(finish(e.endDump))
 }
 
@@ -111,7 +128,7 @@ func (e *Engine) endDump() {
 	if !d.first && e.role.is == Standby {
 		e.purge.last = e.log.Last // what was here before us is no newer than a step-down
 	}
-	d.running, d.first = false, true
+	d.running, d.first, d.silent = false, true, d.counting
 	d.next, d.retry.delay = e.now.Add(reconcileEvery), 0
 	again := d.again
 	if !again {
@@ -221,7 +238,18 @@ func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}
+	before := e.log.Lives(r)
+	silent := before == nil || fresh || before.Bits&cache.Silent != 0
 	e.ownFlow(r, &ev, fresh)
+	if silent {
+		e.log.Lives(r).Bits |= cache.Silent
+	}
+}
+
+func (e *Engine) countSilent(r ref) {
+	if own := e.log.Lives(r); own != nil && own.Bits&cache.Silent != 0 {
+		e.dump.counting++
+	}
 }
 
 // differs says whether a dump shows something that peers should know; a timeout alone is not.

@@ -135,6 +135,7 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 	case *KernelLimits:
 		e.cfg.TableMax = max(in.Max, 1)
 		e.writer.tableCount = in.Count
+		e.muted(in.Mute)
 	case *KernelTimeouts:
 		e.timeouts = in.Timeouts
 	case *Datagrams:

@@ -30,8 +30,12 @@ type KernelDump struct {
 // KernelResults answer operations, each Op of an Output exactly once.
 type KernelResults struct{ Results []flow.Result }
 
-// KernelLimits tell the size of the kernel's table (nf_conntrack_max, nf_conntrack_count).
-type KernelLimits struct{ Max, Count int }
+// KernelLimits tell the size of the kernel's table (nf_conntrack_max, nf_conntrack_count). Mute says that flows which
+// begin now will emit no events (nf_conntrack_events is 0).
+type KernelLimits struct {
+	Max, Count int
+	Mute       bool
+}
 
 // KernelTimeouts tell how long the kernel keeps flows. Without it, as by default.
 type KernelTimeouts struct{ flow.Timeouts }

@@ -205,7 +205,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 		e.internal(r).Destroyed++
 	}
 	c := e.log.Put(r, fresh)
-	c.Bits &^= cache.Dead // a packet met it here
+	c.Bits &^= cache.Dead | cache.Silent // a packet met it here
 	e.setValue(c, &v, x)
 	e.tbl.Entry(r).Shape = shape(&v.Reply)
 	if created {
@@ -265,9 +265,11 @@ func (e *Engine) keepAside(r ref, ev *flow.Event) {
 
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.
 func (e *Engine) endOwn(r ref, kind cache.Bits) {
-	if e.log.Lives(r) == nil {
+	own := e.log.Lives(r)
+	if own == nil {
 		return
 	}
+	e.dump.hidden = e.dump.hidden || kind == cache.Yielded && own.Bits&cache.Silent != 0
 	e.log.End(r, kind)
 	e.unfail(e.tbl.Entry(r))
 	e.internal(r).Destroyed++

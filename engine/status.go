@@ -75,6 +75,7 @@ type KernelStats struct {
 	Events, Overruns, Dumps   uint64
 	Created, Updated, Deleted uint64 // operations that succeeded
 	Retried                   uint64
+	Silent                    int            // flows of which no event has told since the last dump found them
 	Pending                   int            // entries that wait for an operation
 	Outstanding               int            // operations under way
 	Failed                    map[string]int // entries that could not be written, by reason

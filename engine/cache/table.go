@@ -66,6 +66,7 @@ const (
 	Refused                  // known by key and seq only: its value was refused
 	Evicted                  // gone from the kernel with an address, kept
 	Waiting                  // a tombstone that waits for the decision between ended and evicted
+	Silent                   // only the kernel's table has told of it, no event ever
 	Tomb    = Ended | Yielded
 )
 

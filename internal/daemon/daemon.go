@@ -40,6 +40,7 @@ type Daemon struct {
 	control *control.Server
 	heard   []engine.Datagram // of hear
 	scripts seldom            // notify scripts that were not understood
+	muted   bool              // of mute
 }
 
 // Run is the daemon: it returns when ctx ends, or with the reason why it cannot go on. configPath is the
@@ -302,6 +303,17 @@ func (d *Daemon) goodbye() {
 	d.loop.over = true
 }
 
+// mute says that somebody has switched the kernel's events off since the start, and tells the operator once.
+func (d *Daemon) mute() bool {
+	mute := kernel.Mute()
+	if mute && !d.muted {
+		d.log.Warn("the kernel makes connections that emit no events: they are found every 5 minutes only", native.Key, native.HostFault,
+			"remedy", "sysctl -w net.netfilter.nf_conntrack_events=1")
+	}
+	d.muted = mute
+	return mute
+}
+
 // timeoutsEvery is how often the kernel's timeouts are read again, in seconds.
 const timeoutsEvery = 60
 
@@ -314,7 +326,7 @@ func (d *Daemon) watchLimits(ctx context.Context) {
 			d.loop.step(&engine.KernelTimeouts{Timeouts: kernel.Timeouts()})
 		}
 		if max, count, err := tableMax(); err == nil {
-			d.loop.step(&engine.KernelLimits{Max: max, Count: count})
+			d.loop.step(&engine.KernelLimits{Max: max, Count: count, Mute: d.mute()})
 		}
 		if now := d.links.PayloadLimit(); now != payload {
 			payload = now
