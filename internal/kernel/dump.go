@@ -36,6 +36,7 @@ func Dump(into []flow.Flow, each func([]flow.Flow) error) error {
 		return err
 	}
 	d := dump{into: into, each: each}
+	began := buckets()
 	for _, typ := range []uint16{msgGet, msgExpGet} {
 		// The family 0 (AF_UNSPEC) is every family, in one walk of the table.
 		d.seq++
@@ -47,7 +48,16 @@ func Dump(into []flow.Flow, each func([]flow.Flow) error) error {
 			return err
 		}
 	}
+	// A walk goes on at its bucket's number, which is another place in a table of another size: what is in between
+	// is left out, and the kernel does not say so.
+	d.interrupted = d.interrupted || buckets() != began
 	return d.finish()
+}
+
+// buckets is the size of the kernel's hash table, the same in every network namespace.
+var buckets = func() int {
+	n, _ := readSysctl("nf_conntrack_buckets")
+	return n
 }
 
 // MalformedError is the number of entries of a dump that could not be decoded.

@@ -121,3 +121,19 @@ func TestExtrasOfAPieceAreApart(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDumpOfAResizedTable is not whole, whatever the kernel says.
+func TestDumpOfAResizedTable(t *testing.T) {
+	newNetns(t)
+	real := buckets
+	defer func() { buckets = real }()
+	if real() == 0 {
+		t.Fatal("the size of the hash table is not known")
+	}
+	size := 1024
+	buckets = func() int { size *= 2; return size }
+	err := Dump(make([]flow.Flow, 8), func([]flow.Flow) error { return nil })
+	if !errors.Is(err, ErrInterrupted) {
+		t.Errorf("%v", err)
+	}
+}
