@@ -189,7 +189,6 @@ func (e *Engine) hasHelper(r ref) bool {
 func (e *Engine) written(r ref) {
 	ent := e.tbl.Entry(r)
 	ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit) | kPresent | kLiberal
-	e.writer.pause = 0
 	if e.role.is != Standby {
 		ent.Due = max(e.seconds(), 1)
 		return

@@ -130,6 +130,9 @@ func (e *Engine) verdict() (Verdict, string) {
 	if e.writer.failing > 0 {
 		return Degraded, fmt.Sprintf("%d flows are not in the kernel: see the reasons below", e.writer.failing)
 	}
+	if n := len(e.writer.waiting); n > 0 && e.writer.paused.After(e.now) {
+		return Degraded, fmt.Sprintf("the kernel's table is full, %d flows wait for room: raise net.netfilter.nf_conntrack_max", n)
+	}
 	if e.peers.two {
 		return Degraded, "two nodes are active: " + e.activePeers() + " as well as this one; check VRRP's links"
 	}

@@ -247,6 +247,16 @@ func (e *Engine) writeKernel() {
 		w.head = 0
 	}
 	w.follow()
+	e.hasRoom()
+}
+
+// hasRoom notes when everything that waited for room in the table is in it.
+func (e *Engine) hasRoom() {
+	w := &e.writer
+	if w.pause > 0 && !w.paused.After(e.now) && w.idle() && len(w.waiting) == 0 {
+		w.pause = 0
+		e.note(Note{Kind: NoteTableFreed})
+	}
 }
 
 // operation sends what entry r needs, if anything.
