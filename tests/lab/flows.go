@@ -10,7 +10,10 @@ import (
 
 // AddFlows puts n further established TCP connections into the router's table, each translated to the WAN VIP
 // as if a client of a busy network had them. They carry no packets; their timeout is an hour.
-func (r *Router) AddFlows(n int) error {
+func (r *Router) AddFlows(n int) error { return r.AddFlowsFrom(0, n) }
+
+// AddFlowsFrom is AddFlows from the connection of that number on.
+func (r *Router) AddFlowsFrom(first, n int) error {
 	err := r.Do(func() error {
 		max, count, err := kernel.Limits()
 		if err != nil {
@@ -24,7 +27,7 @@ func (r *Router) AddFlows(n int) error {
 			return err
 		}
 		defer w.Close()
-		return addFlows(w, n)
+		return addFlows(w, first, first+n)
 	})
 	if err != nil {
 		return fmt.Errorf("lab: add flows to %s: %w", r.Name, err)
@@ -32,10 +35,10 @@ func (r *Router) AddFlows(n int) error {
 	return nil
 }
 
-func addFlows(w *kernel.Writer, n int) error {
+func addFlows(w *kernel.Writer, i, n int) error {
 	const batch = 1024
 	ops, results := make([]flow.Op, 0, batch), make([]flow.Result, 0, batch)
-	for i := 0; i < n; {
+	for i < n {
 		ops = ops[:0]
 		for ; i < n && len(ops) < batch; i++ {
 			ops = append(ops, flow.Op{Kind: flow.OpCreate, Flow: FurtherFlow(i)})

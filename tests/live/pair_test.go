@@ -81,7 +81,9 @@ type status struct {
 		Events, Overruns, Dumps, Created, Updated, Deleted uint64
 		Pending, Outstanding                               int
 		Failed                                             map[string]int
+		Silent                                             int
 		TableCount                                         int `json:"table_count"`
+		TableMax                                           int `json:"table_max"`
 	}
 	Messages struct {
 		Sent, Received, Lost, Malformed uint64
