@@ -84,7 +84,7 @@ with it, although no event tells of it.
 - Security marks: ctnetlink shows them and takes none.
 - Changes of a flow that was made before anybody listened (nf_conntrack_events=2, the kernel's default, and no daemon on the machine; or 0): it emits
   no event, ever. ctsync sets 1 when it starts. What only the table has told of is compared with the table every 5 minutes, until an event
-  has told of each such flow or the last has ended, and no longer; `silent` in `ctsync status --output json` counts them (tested).
+  has told of each such flow or the last has ended, and no longer; the status counts them as silent (tested).
 - DCCP: kernels from 6.17 on do not track it.
 - Flows that begin or end at a firewall itself (a redirect to a proxy on it, for one), and link-local ones: left out on purpose.
 `
