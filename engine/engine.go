@@ -244,10 +244,10 @@ func (e *Engine) woke(d time.Duration) {
 // addresses of this node as they are now; what left is remembered for evictions, and all are ignored. Flows that
 // came before their address was known go.
 func (e *Engine) addresses(addrs []netip.Addr) {
-	own := make(map[flow.Addr]bool, len(addrs))
+	own := make(map[flow.Host]bool, len(addrs))
 	came := false
 	for _, a := range addrs {
-		addr := flow.AddrFrom(a)
+		addr := flow.HostFrom(a)
 		own[addr] = true
 		came = came || !e.filter.Own[addr]
 	}

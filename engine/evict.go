@@ -13,7 +13,7 @@ import (
 // address has had time to be seen leaving; a flow whose address left is kept, Evicted, until this node steps
 // down or has stayed active for long enough.
 type evictor struct {
-	left    map[flow.Addr]time.Time
+	left    map[flow.Host]time.Time
 	waiting []held
 	evicted []held
 	kept    int  // since the last note
@@ -38,10 +38,10 @@ const (
 	evictedFor = 3 * time.Second
 )
 
-func (v *evictor) init() { v.left = map[flow.Addr]time.Time{} }
+func (v *evictor) init() { v.left = map[flow.Host]time.Time{} }
 
 // addressesNow notes which addresses have left, whether or not they came back.
-func (v *evictor) addressesNow(own, before map[flow.Addr]bool, now time.Time) {
+func (v *evictor) addressesNow(own, before map[flow.Host]bool, now time.Time) {
 	for a, at := range v.left {
 		if now.Sub(at) > rememberLeft {
 			delete(v.left, a)
@@ -159,7 +159,7 @@ func (e *Engine) decideWaiting(h held) {
 		}
 		return
 	}
-	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || c.Bits&cache.Dead != 0 || !e.addressLeft(c.Value.Reply.Dst, h.since) {
+	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || c.Bits&cache.Dead != 0 || !e.addressLeft(h, c) {
 		e.endHeld(h.r)
 		return
 	}
@@ -187,10 +187,10 @@ func (e *Engine) ownAgain(r ref) {
 	e.dirty(r)
 }
 
-// addressLeft says whether a left after since.
-func (e *Engine) addressLeft(a flow.Addr, since time.Time) bool {
-	at, ok := e.evict.left[a]
-	return ok && at.After(since)
+// addressLeft says whether the address to which c is translated left after the end of h.
+func (e *Engine) addressLeft(h held, c *copyOf) bool {
+	at, ok := e.evict.left[flow.Host{Addr: c.Value.Reply.Dst, L3: e.tbl.Entry(h.r).Key.L3}]
+	return ok && at.After(h.since)
 }
 
 func (e *Engine) giveUpEvicted(h held) {
@@ -226,7 +226,7 @@ func (e *Engine) leaveHeld() {
 	for _, hs := range [][]held{e.evict.waiting, e.evict.evicted} {
 		for _, h := range hs {
 			c := e.still(h, cache.Waiting|cache.Evicted)
-			if c == nil || c.Bits&cache.Waiting != 0 && !e.addressLeft(c.Value.Reply.Dst, h.since) {
+			if c == nil || c.Bits&cache.Waiting != 0 && !e.addressLeft(h, c) {
 				continue // decided when its time is up
 			}
 			c.Bits &^= cache.Waiting | cache.Evicted

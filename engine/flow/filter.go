@@ -11,7 +11,7 @@ type Filter struct {
 	Protocols [256]bool // replicated layer-4 protocols, where AnyProtocol is false
 	Some      bool      // Protocols is in force
 	Ignore    []netip.Prefix
-	Own       map[Addr]bool // addresses of this node, always ignored
+	Own       map[Host]bool // addresses of this node, always ignored
 
 	// Helpers are those whose expectations are replicated, or all of them. A name stands for those with a port
 	// too, which the kernel appends to a helper on a port that is not its usual one: ftp-2121.
@@ -25,7 +25,7 @@ func (f *Filter) Accepts(k *Key, v *Value) bool {
 	if f.Some && !f.Protocols[k.L4] {
 		return false
 	}
-	if f.Own[k.Src] || f.Own[v.Reply.Src] {
+	if f.Own[Host{k.Src, k.L3}] || f.Own[Host{v.Reply.Src, k.L3}] {
 		return false
 	}
 	if len(f.Ignore) == 0 {

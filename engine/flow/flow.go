@@ -43,6 +43,20 @@ func AddrFrom(a netip.Addr) (addr Addr) {
 	return a.As16()
 }
 
+// Host is an address with its family: 10.0.0.1 and a00:1:: are the same Addr.
+type Host struct {
+	Addr
+	L3 uint8
+}
+
+// HostFrom converts a, as AddrFrom does.
+func HostFrom(a netip.Addr) Host {
+	if a.Unmap().Is4() {
+		return Host{AddrFrom(a), IPv4}
+	}
+	return Host{AddrFrom(a), IPv6}
+}
+
 // Netip converts back; l3 is IPv4 or IPv6.
 func (a Addr) Netip(l3 uint8) netip.Addr {
 	if l3 == IPv4 {

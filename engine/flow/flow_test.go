@@ -120,7 +120,7 @@ func TestFilterAccepts(t *testing.T) {
 	plain6 := Value{Reply: k6.Inverse()}
 	only := func(l4 uint8) (f Filter) { f.Some, f.Protocols[l4] = true, true; return f }
 	ignore := func(s string) Filter { return Filter{Ignore: []netip.Prefix{netip.MustParsePrefix(s)}} }
-	own := func(s string) Filter { return Filter{Own: map[Addr]bool{addr(s): true}} }
+	own := func(s string) Filter { return Filter{Own: map[Host]bool{HostFrom(netip.MustParseAddr(s)): true}} }
 	for _, c := range []struct {
 		name string
 		f    Filter
@@ -136,6 +136,8 @@ func TestFilterAccepts(t *testing.T) {
 		{"own destination", own("192.0.2.1"), k, plain, false},
 		{"own address forwarded on", own("192.0.2.1"), k, forwarded, true},
 		{"own address that answers", own("10.9.9.9"), k, forwarded, false},
+		{"own IPv6 address with the bytes of an IPv4 one", own("a00:1::"), k, plain, true},
+		{"own IPv4 address with the bytes of an IPv6 one", own("32.1.13.184"), Key{Tuple: tuple("2001:db8::", 1, "2001:db8:f::2", 2), L3: IPv6, L4: UDP}, plain6, true},
 		{"ignored source", ignore("10.0.0.0/24"), k, plain, false},
 		{"ignored destination", ignore("192.0.2.1/32"), k, plain, false},
 		{"ignored, but forwarded on", ignore("192.0.2.1/32"), k, forwarded, true},
