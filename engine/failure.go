@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"ctsync/engine/cache"
+	"ctsync/engine/flow"
 )
 
 // giveUp drops an own flow that cannot be in our kernel.
 func (e *Engine) giveUp(r ref, errno syscall.Errno) {
 	e.role.refused++
+	e.countFailure(r, flow.OpCreate)
 	e.writer.newFailures++
 	e.writer.lastFailure = errno
 	e.endOwn(r, cache.Yielded)
@@ -17,12 +19,13 @@ func (e *Engine) giveUp(r ref, errno syscall.Errno) {
 }
 
 // fail notes that the kernel refused entry r, until something changes. The reason is kept in Due.
-func (e *Engine) fail(r ref, errno syscall.Errno) {
+func (e *Engine) fail(r ref, kind flow.OpKind, errno syscall.Errno) {
 	ent := e.tbl.Entry(r)
 	ent.Kern &^= kCommit
 	if ent.Kern&kFailed != 0 {
 		return
 	}
+	e.countFailure(r, kind)
 	ent.Kern |= kFailed
 	ent.Due = uint32(errno)
 	e.writer.failures[errno]++
@@ -32,6 +35,23 @@ func (e *Engine) fail(r ref, errno syscall.Errno) {
 	if own := e.log.Lives(r); own != nil && ent.Kern&kPresent == 0 && e.role.is != Standby {
 		wait := min(time.Duration(own.Value.Timeout)*time.Second, reconcileEvery)
 		e.writer.refused = append(e.writer.refused, held{r: r, seq: own.Seq, at: e.now.Add(wait)})
+	}
+}
+
+// countFailure counts an operation that the kernel refused with the cache that wanted it. What had to be looked up
+// first was to be created.
+func (e *Engine) countFailure(r ref, kind flow.OpKind) {
+	c := e.internal(r)
+	if e.log.Lives(r) == nil {
+		c = e.externalOf(r)
+	}
+	switch kind {
+	case flow.OpUpdate:
+		c.UpdateFailed++
+	case flow.OpDelete:
+		c.DestroyFailed++
+	default:
+		c.CreateFailed++
 	}
 }
 

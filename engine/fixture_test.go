@@ -56,6 +56,7 @@ type fake struct {
 	kernel  map[flow.Key]flow.Flow
 	written map[flow.Key]time.Time // by ctsync, last
 	mute    bool                   // operations stay unanswered
+	refuse  map[flow.OpKind]syscall.Errno
 	late    func(flow.OpKind) bool // carried out, but answered only by answer or giveUp
 	due     []flow.Result
 	ops     []string
@@ -156,6 +157,11 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 	res := flow.Result{Tag: op.Tag, Kind: op.Kind}
 	if n.mute {
 		res.Errno = flow.Unanswered
+		return res
+	}
+	if errno := n.refuse[op.Kind]; errno != 0 {
+		n.ops = append(n.ops, "refused "+nameOf(&op.Flow.Key))
+		res.Errno = errno
 		return res
 	}
 	held, there := n.kernel[op.Flow.Key]

@@ -30,7 +30,7 @@ func (e *Engine) found(r ref, res *flow.Result) {
 	case res.Errno == syscall.ENOENT:
 		e.writer.later(e, r) // it went away meanwhile
 	default:
-		e.fail(r, res.Errno)
+		e.fail(r, flow.OpCreate, res.Errno)
 	}
 	e.release(r)
 }
@@ -81,7 +81,7 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 		return
 	}
 	if needed {
-		e.fail(r, syscall.EEXIST)
+		e.fail(r, flow.OpCreate, syscall.EEXIST)
 		return
 	}
 	if o != 0 && e.role.is == Standby {

@@ -116,6 +116,7 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 		e.lookUp(r, flow.OpGet)
 		return false
 	case syscall.ENOMEM:
+		e.countFailure(r, res.Kind)
 		e.pauseCreating()
 		e.writer.later(e, r)
 		return false
@@ -127,7 +128,7 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 			return true
 		}
 	}
-	e.fail(r, res.Errno)
+	e.fail(r, flow.OpCreate, res.Errno)
 	return false
 }
 
@@ -141,7 +142,7 @@ func (e *Engine) withoutMaster(r ref) bool {
 	}
 	x := e.extras.get(c.Value.extra)
 	if x == nil || !x.HasMaster || ent.Kern&kNoMaster != 0 {
-		e.fail(r, syscall.ENOENT)
+		e.fail(r, flow.OpCreate, syscall.ENOENT)
 		return false
 	}
 	if l := e.peers.leader; e.role.is == Standby && l != nil && l.rep.Have < l.last {
@@ -232,7 +233,7 @@ func (e *Engine) updated(r ref, res *flow.Result) bool {
 		e.askBusy(r)
 		return false
 	}
-	e.fail(r, res.Errno)
+	e.fail(r, flow.OpUpdate, res.Errno)
 	return false
 }
 
@@ -258,7 +259,7 @@ func (e *Engine) wasBusy(r ref, res *flow.Result, gone bool) {
 func (e *Engine) deleted(r ref, res *flow.Result) {
 	ent := e.tbl.Entry(r)
 	if res.Errno != 0 && res.Errno != syscall.ENOENT {
-		e.fail(r, res.Errno)
+		e.fail(r, flow.OpDelete, res.Errno)
 		return
 	}
 	if res.Errno == 0 {
