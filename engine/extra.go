@@ -76,6 +76,9 @@ func mergeExtra(x, old *flow.Extra, has flow.Has) *flow.Extra {
 		keepRare(&m, old)
 	}
 	m.LabelsCleared = m.Labels == [16]byte{} && (old.Labels != [16]byte{} || old.LabelsCleared)
+	if m == (flow.Extra{}) {
+		return nil
+	}
 	return &m
 }
 

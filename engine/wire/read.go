@@ -136,7 +136,9 @@ func (d *DataReader) value(rec *Record, flags, short byte) {
 	}
 	if flags&recExtra != 0 {
 		rec.Extra = flow.Extra{}
-		rec.Flow.Extra = &rec.Extra
 		r.extra(&rec.Extra)
+		if rec.Extra != (flow.Extra{}) { // else all of it is a newer version's
+			rec.Flow.Extra = &rec.Extra
+		}
 	}
 }
