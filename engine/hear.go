@@ -58,7 +58,7 @@ func (e *Engine) hearType(p *peer, d *Datagram, h *wire.Header, body []byte) err
 	case wire.Restart:
 		return e.hearRestart(p, h, body)
 	case wire.Challenge:
-		return e.answerChallenge(d.From, h.Sender, body)
+		return e.answerChallenge(d.From, h, body)
 	case wire.Answer:
 		return nil // answered already
 	}

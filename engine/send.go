@@ -12,6 +12,7 @@ import (
 type sender struct {
 	cluster  uint32
 	counter  uint64
+	keyID    uint8  // of what it replies to
 	sent     uint64 // own log up to here has gone out
 	flushed  time.Time
 	nextBeat time.Time

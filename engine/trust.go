@@ -64,10 +64,16 @@ func (e *Engine) setKeys(k []wire.Key, permissive bool) {
 	e.send.beatNow = true
 }
 
-// sealWith is the cipher for what goes out: of the first key that every live peer can open, else of the first
-// key; none without a key, and none, while a key is introduced, until every peer has it.
+// sealWith is the cipher for what goes out: of the key that a reply is to be sealed with, else of the first key that
+// every live peer can open, else of the first key; none without a key, and none, while a key is introduced, until every
+// peer has it.
 func (e *Engine) sealWith() *wire.Cipher {
 	g := &e.guard
+	for i := range g.keys {
+		if e.send.keyID != 0 && g.keys[i].ID == e.send.keyID {
+			return g.own[i]
+		}
+	}
 	if len(g.own) == 0 {
 		return nil
 	}
@@ -153,7 +159,7 @@ func (e *Engine) stranger(p *peer, d *Datagram, h *wire.Header, n int) {
 		case wire.Beat:
 			err = e.challenge(d, h, body)
 		case wire.Challenge:
-			err = e.answerChallenge(d.From, h.Sender, body)
+			err = e.answerChallenge(d.From, h, body)
 		case wire.Answer:
 			err = e.trust(p, d, h, body)
 		}
@@ -183,7 +189,7 @@ func (e *Engine) challenge(d *Datagram, h *wire.Header, body []byte) error {
 		}
 	}
 	c.sent = e.now
-	e.postTo(wire.Challenge, h.Sender, d.From, c.nonce[:])
+	e.replyTo(wire.Challenge, h, d.From, c.nonce[:])
 	return nil
 }
 
@@ -210,8 +216,16 @@ func (e *Engine) pendingOf(epoch wire.Epoch) *challenge {
 	return &g.pending[oldest]
 }
 
+// replyTo speaks to the sender of h, whom it may not know yet, with the key that it used: it may have no other, and while
+// keys are changed both would wait for each other.
+func (e *Engine) replyTo(typ wire.Type, h *wire.Header, to netip.AddrPort, body []byte) {
+	e.send.keyID = h.KeyID
+	e.postTo(typ, h.Sender, to, body)
+	e.send.keyID = 0
+}
+
 // answerChallenge repeats the nonce.
-func (e *Engine) answerChallenge(to netip.AddrPort, asker wire.Epoch, body []byte) error {
+func (e *Engine) answerChallenge(to netip.AddrPort, h *wire.Header, body []byte) error {
 	nonce, err := wire.DecodeNonce(body)
 	if err != nil {
 		return err
@@ -219,7 +233,7 @@ func (e *Engine) answerChallenge(to netip.AddrPort, asker wire.Epoch, body []byt
 	if e.guard.answers++; e.guard.answers > answersAtMost {
 		return errRate
 	}
-	e.postTo(wire.Answer, asker, to, nonce[:])
+	e.replyTo(wire.Answer, h, to, nonce[:])
 	return nil
 }
 

@@ -226,6 +226,28 @@ func TestIntroduction(t *testing.T) {
 	set(1, false, true)
 }
 
+// Nodes that begin anew while keys are changed meet: each speaks to the other with the key that it heard.
+func TestNodesMeetDuringAChangeOfKeys(t *testing.T) {
+	a, b := key(1), key(2)
+	for _, c := range []struct {
+		name       string
+		one, other []wire.Key
+		permissive bool
+	}{
+		{"rotation", []wire.Key{b, a}, []wire.Key{a}, false},
+		{"introduction", []wire.Key{a}, []wire.Key{a}, true},
+	} {
+		w := join(t, c.one, c.other)
+		w.nodes[0] = w.node(2, c.one, c.permissive)
+		w.run(time.Second)
+		for i := range w.nodes {
+			if p, ok := w.peer(i); !ok || !p.Live {
+				t.Errorf("%s: node %d has not met the other", c.name, i)
+			}
+		}
+	}
+}
+
 func TestUnknownSendersAreFew(t *testing.T) {
 	w := join(t, []wire.Key{key(1)})
 	for i := range 5000 {
