@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"time"
 
 	"ctsync/engine"
@@ -34,27 +35,31 @@ func (t *network) heal() {
 
 // send copies d, which the engine's next step overwrites, to whom it is for.
 func (t *network) send(from *node, d *engine.Datagram) {
+	payload := d.Payload
+	if u := t.w.upgrade; u != nil {
+		payload = u.says(from, payload)
+	}
 	if r := t.w.replayer; r != nil {
-		r.record(from, d.Payload)
+		r.record(from, payload)
 	}
 	for _, to := range t.w.nodes {
 		if to == from || d.To.IsValid() && d.To != to.addr {
 			continue
 		}
-		t.carry(from, to, d)
+		t.carry(from, to, payload)
 		if t.dup > 0 && t.w.rng.Float64() < t.dup {
-			t.carry(from, to, d)
+			t.carry(from, to, payload)
 		}
 	}
 }
 
-func (t *network) carry(from, to *node, d *engine.Datagram) {
+func (t *network) carry(from, to *node, payload []byte) {
 	w := t.w
 	if t.cut[from.id][to.id] || t.loss > 0 && w.rng.Float64() < t.loss {
 		return
 	}
 	t.carried++
-	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: append([]byte(nil), d.Payload...), From: from.addr}}}
+	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: bytes.Clone(payload), From: from.addr}}}
 	w.after(100*time.Microsecond+w.between(0, t.jitter), func() {
 		if !to.off {
 			to.input(in)

@@ -22,6 +22,9 @@ type node struct {
 	addr netip.AddrPort // on the sync link
 	own  flow.Addr      // its own masquerade address
 
+	keys       []wire.Key // its key file
+	permissive bool
+
 	eng     *engine.Engine
 	epoch   wire.Epoch
 	run     int // daemon runs so far
@@ -74,7 +77,7 @@ func (n *node) start() {
 	n.eng = engine.New(engine.Config{
 		Node: n.name, Epoch: n.epoch, Cluster: cluster, Group: group, Hot: w.hot, PurgeTimeout: purgeTimeout,
 		PayloadLimit: w.payload, TableMax: n.kern.max, Seed: w.rng.Uint64(),
-		Keys: w.keys, Random: rand.New(rand.NewSource(w.rng.Int63())),
+		Keys: n.keys, Permissive: n.permissive, Random: rand.New(rand.NewSource(w.rng.Int63())),
 	}, rand.New(rand.NewSource(w.rng.Int63())))
 	n.role, n.roleAt = engine.Standby, w.now
 	n.ops, n.working, n.dump, n.backlog = nil, false, 0, nil
@@ -231,6 +234,9 @@ func (n *node) noted(note *engine.Note) {
 	case engine.NoteRestart:
 		w.stats["restart"]++
 		w.trace(n, "note restart of %s: %s", note.Peer, note.Reason)
+	case engine.NoteRefused:
+		w.stats["refused: "+note.Reason]++
+		w.trace(n, "note refused from %s: %s", note.Peer, note.Reason)
 	case engine.NoteOverrun:
 		w.stats["overruns noted"]++
 		w.trace(n, "note overrun")

@@ -42,6 +42,7 @@ type world struct {
 	judge   judge
 
 	replayer *replayer // of one seed in four
+	upgrade  *upgrade  // of one in five
 
 	hot     bool
 	payload int
@@ -201,7 +202,7 @@ func newWorld(seed int64, nodes int) *world {
 		n := &node{w: w, id: i, name: fmt.Sprintf("fw%d", i+1), hash: fnv.New64a()}
 		n.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 3780)
 		n.own = flow.AddrFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 1)}))
-		n.kern = newKernel(n)
+		n.kern, n.keys = newKernel(n), w.keys
 		w.nodes = append(w.nodes, n)
 	}
 	w.clients.init(w)
@@ -233,6 +234,13 @@ func Run(seed int64, verbose func(string), watched string) Result {
 	if seed%4 == 1 {
 		w.replayer = newReplayer(w)
 		w.replayer.begin()
+	}
+	if seed%5 == 2 {
+		newRotation(w).begin()
+	}
+	if seed%5 == 3 {
+		w.upgrade = newUpgrade(w)
+		w.upgrade.begin()
 	}
 	w.play()
 	r := Result{Seed: seed, Failure: w.failure, Time: w.now.Sub(w.begin), Steps: w.steps, Faults: w.kinds, Stats: w.stats}
