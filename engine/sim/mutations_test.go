@@ -63,7 +63,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"readiness does not wait for the kernel", "role.go",
 		"!e.writer.filled ||", ""},
 	{"a demoted node's entries are not rewritten", "owner.go",
-		"			if e.writes() && (e.leaderLists(r) != nil ||", "			if e.writes() && (e.leaderLists(r) != nil && e.log.Lives(r) == nil ||"},
+		"		if e.writes() && listed != nil ||", "		if e.writes() && listed != nil && e.log.Lives(r) == nil ||"},
 }
 
 // TestMutationsHaveTheirPlaces: a rule whose code has moved would be broken no more.
