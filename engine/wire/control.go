@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // Known is what a heartbeat says of one epoch it hears: everything up to Have is known, Counter is the
 // highest one heard.
@@ -22,7 +25,9 @@ type Heartbeat struct {
 	Count      uint64 // live keys at Last
 	Digest     uint64 // over them
 	Known      []Known
-	Keys       []byte // ids of the keys that the node can open
+	Keys       []byte        // ids of the keys that the node can open
+	WasActive  bool          // a standby that was active in this epoch
+	StandbyFor time.Duration // since it stepped down, in milliseconds; 0 unless WasActive
 }
 
 // Limits of a heartbeat.
@@ -36,6 +41,7 @@ const (
 	beatComplete = 1 << iota
 	beatHot
 	beatLeaving
+	beatWasActive
 )
 
 // AppendHeartbeat writes the body of a heartbeat.
@@ -50,6 +56,9 @@ func AppendHeartbeat(b []byte, h *Heartbeat) []byte {
 	if h.Leaving {
 		flags |= beatLeaving
 	}
+	if h.WasActive {
+		flags |= beatWasActive
+	}
 	b = append(b, h.Min, h.Max, h.Role, flags, byte(len(h.Node)))
 	b = append(b, h.Node...)
 	b = binary.AppendUvarint(b, h.Activation)
@@ -63,8 +72,15 @@ func AppendHeartbeat(b []byte, h *Heartbeat) []byte {
 		b = binary.AppendUvarint(b, h.Known[i].Counter)
 	}
 	b = append(b, byte(len(h.Keys)))
-	return append(b, h.Keys...)
+	b = append(b, h.Keys...)
+	if h.WasActive {
+		b = binary.AppendUvarint(b, uint64(h.StandbyFor/time.Millisecond))
+	}
+	return b
 }
+
+// longest is the longest time that a heartbeat tells, some hundred years.
+const longest = 1 << 42 * time.Millisecond
 
 // DecodeHeartbeat reads a heartbeat into h, whose Known is used again. What follows the fields known here is
 // a newer version's and skipped.
@@ -99,6 +115,10 @@ func DecodeHeartbeat(b []byte, h *Heartbeat) error {
 		return ErrBody
 	}
 	h.Keys = append(h.Keys[:0], r.take(keys)...)
+	h.WasActive, h.StandbyFor = flags&beatWasActive != 0, 0
+	if h.WasActive {
+		h.StandbyFor = time.Duration(min(r.varint(), uint64(longest/time.Millisecond))) * time.Millisecond
+	}
 	if r.bad {
 		return ErrBody
 	}

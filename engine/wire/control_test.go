@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -17,6 +18,9 @@ func TestHeartbeatIsRead(t *testing.T) {
 			Node: rapid.StringMatching(`[a-z0-9.-]{1,64}`).Draw(t, "node"), Complete: rapid.Bool().Draw(t, "complete"),
 			Hot: rapid.Bool().Draw(t, "hot"), Leaving: rapid.Bool().Draw(t, "leaving"),
 			Activation: u64("activation"), Last: u64("last"), Count: u64("count"), Digest: u64("digest"), Known: []Known{}, Keys: []byte{},
+		}
+		if want.WasActive = rapid.Bool().Draw(t, "was active"); want.WasActive {
+			want.StandbyFor = time.Duration(rapid.Uint32().Draw(t, "standby for")) * time.Millisecond
 		}
 		for range rapid.IntRange(0, MaxKnown).Draw(t, "known") {
 			want.Known = append(want.Known, Known{Epoch{byte(u64("epoch")), 15: 1}, u64("have"), u64("counter")})
