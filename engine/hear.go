@@ -114,17 +114,20 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if p.theyHave >= p.theyKnow {
 		p.theyKnow = e.log.Last
 	}
-	e.roleSays(p, Role(min(b.Role, uint8(Active))), b.Activation)
+	e.roleSays(p, Role(min(b.Role, uint8(Active))), b)
 	e.prove(p, h, b)
 }
 
 // roleSays takes a peer's role. Its activation number tells also of an activation that was not heard.
-func (e *Engine) roleSays(p *peer, role Role, activation uint64) {
-	acted := p.role != Standby || activation > p.activation
+func (e *Engine) roleSays(p *peer, role Role, b *wire.Heartbeat) {
+	acted := p.role != Standby || b.Activation > p.activation
 	if role == Active && p.role != Active {
 		p.activeFrom = e.now
 	}
-	p.role, p.activation = role, activation
+	p.role, p.activation, p.told = role, b.Activation, b.Last
+	if by := e.now.Add(-b.StandbyFor); role == Standby && (acted || by.Before(p.stepped)) {
+		p.stepped = by
+	}
 	if e.role.is != Standby && acted && role == Standby {
 		e.mergeFrom(p, p.last) // it steps back (PROTOCOL O8)
 	}

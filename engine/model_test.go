@@ -189,3 +189,93 @@ func TestReadyByProofAgainstTheOneBefore(t *testing.T) {
 	p.advance(5 * time.Second)
 	p.b.wantReady(NotReady)
 }
+
+// TestEndedWhileTakingOver is WAS_ENDED: a packet met the flow here before the notice, it ended during the takeover, and
+// then the record of the node before comes late.
+func TestEndedWhileTakingOver(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	f := p.lateRecord(conn(2, noNAT))
+	p.notice(p.a, vrrp.Backup)
+	p.settle()
+	p.packet(p.b, f)
+	p.notice(p.b, vrrp.Master)
+	p.b.wantRole(TakingOver)
+	p.event(p.b, flow.EventDestroy, f)
+	p.release(wire.Data)
+	p.b.wantRole(Active)
+	p.b.wantKernel(1)
+	p.b.wantOps("create 1")
+	p.a.ops = nil
+}
+
+// TestEndedBeforeTheStepBackIsHeard is WAS_ENDED: the flow ended here, then the node before is heard to have stepped back
+// earlier, then comes its record.
+func TestEndedBeforeTheStepBackIsHeard(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	f := p.lateRecord(conn(2, noNAT))
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a || typ == wire.Want }
+	p.cut = func(from, _ *fake) bool { return from == p.b }
+	p.notice(p.a, vrrp.Backup)
+	p.advance(100 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.packet(p.b, f)
+	p.advance(time.Second)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(time.Second)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data || typ == wire.Want }
+	p.release(wire.Beat)
+	p.release(wire.Data)
+	p.advance(100 * time.Millisecond)
+	p.b.wantKernel(1)
+	p.b.wantOps("create 1")
+	p.a.ops = nil
+}
+
+// TestEndedHereWhileTheOtherActed is what must not come of WAS_ENDED: both were active, out of sight of each other, and
+// what ended here went on there until that one stepped back.
+func TestEndedHereWhileTheOtherActed(t *testing.T) {
+	p := activeAndStandby(t)
+	p.cut = func(*fake, *fake) bool { return true }
+	f := p.packet(p.a, conn(2, noNAT))
+	p.notice(p.b, vrrp.Master)
+	p.packet(p.b, f)
+	p.advance(20 * time.Second)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(5 * time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(5 * time.Second)
+	p.cut = nil
+	p.advance(time.Second)
+	p.b.wantLists(1, 0)
+	p.b.wantKernel(2)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// lateRecord has f begin at a, whose DATA about it is held, as all questions are.
+func (p *pair) lateRecord(f flow.Flow) flow.Flow {
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data || typ == wire.Want }
+	p.packet(p.a, f)
+	p.advance(5 * time.Millisecond)
+	return f
+}
+
+// TestEndsAreKeptForLateRecords is WAS_ENDED: the end is known to all, but not the record that is to come.
+func TestEndsAreKeptForLateRecords(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	f := p.lateRecord(conn(2, noNAT))
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.packet(p.b, f)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(time.Second)
+	p.release(wire.Data)
+	p.b.wantKernel(1)
+	p.b.wantOps("create 1")
+	p.a.ops = nil
+}

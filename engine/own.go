@@ -270,12 +270,20 @@ func (e *Engine) endOwn(r ref, kind cache.Bits) {
 		return
 	}
 	e.dump.hidden = e.dump.hidden || kind == cache.Yielded && own.Bits&cache.Silent != 0
-	e.log.End(r, kind)
+	e.log.End(r, e.asDecided(kind))
 	e.unfail(e.tbl.Entry(r))
 	e.internal(r).Destroyed++
 	if kind == cache.Ended && e.role.is != Standby {
 		e.markDead(r, ownOwner)
 	}
+}
+
+// asDecided adds to an end that this node saw while it acted that this counts (O3).
+func (e *Engine) asDecided(kind cache.Bits) cache.Bits {
+	if kind == cache.Ended && e.role.is != Standby {
+		return kind | cache.Dead
+	}
+	return kind
 }
 
 // markDead says of every peer's copy of entry r, but that of owner, that this incarnation has ended (O3).

@@ -63,7 +63,7 @@ func (e *Engine) provenNow(p *peer) {
 	if p.role != Active || e.peers.settled && !e.writer.left {
 		return
 	}
-	e.peers.settled, e.writer.left = true, false
+	e.peers.settled, e.writer.left, e.role.led = true, false, true
 	e.fill()
 }
 
@@ -143,9 +143,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		e.loosen(r, own, c)
 		return
 	}
-	if p.merging && e.endedSince(r, p.mergeSeq) {
-		c.Bits |= cache.Dead
-		p.marked = true
+	if e.endedHere(p, r, c) {
 		return
 	}
 	c.Bits |= cache.Adopted
@@ -174,10 +172,37 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	}
 }
 
-// endedSince says that entry r ended here after seq of the own log.
-func (e *Engine) endedSince(r ref, seq uint64) bool {
+// endedHere says that entry r ended here, while this node acted, later than p can have listed it as copy c says, or
+// perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there.
+func (e *Engine) endedHere(p *peer, r ref, c *copyOf) bool {
 	t := e.log.Get(r)
-	return t != nil && t.Bits&cache.Ended != 0 && t.Seq > seq
+	if t == nil || t.Bits&(cache.Ended|cache.Dead) != cache.Ended|cache.Dead || t.Seq <= e.role.from {
+		return false
+	}
+	if p.role != Standby && p.live(e.now) {
+		return true
+	}
+	if t.Seq <= e.lastAt(p.actedUntil()) {
+		return false
+	}
+	if c.Seq <= p.told {
+		c.Bits |= cache.Dead
+		p.marked = true
+	}
+	return true
+}
+
+// lastAt is the own log's end at t, as far as known, or later.
+func (e *Engine) lastAt(t time.Time) uint64 {
+	if !t.After(e.role.fromAt) {
+		return e.role.from
+	}
+	for _, m := range e.send.marks {
+		if !m.at.Before(t) {
+			return m.last
+		}
+	}
+	return e.log.Last
 }
 
 // loosen has our kernel's entry written once more although it is our own: its connection went on at another
@@ -260,7 +285,7 @@ func (e *Engine) adoptFrom(p *peer, name string) job {
 // mergeFrom adopts what another active node has that we have not: it stepped back or fell silent, and its log
 // ends at last (O8).
 func (e *Engine) mergeFrom(p *peer, last uint64) {
-	p.merging, p.mergeSeq, p.mergeTo = true, e.log.Last, last
+	p.merging, p.mergeTo = true, last
 	e.mergeOnce(p)
 }
 
@@ -269,7 +294,7 @@ func (e *Engine) mergeFrom(p *peer, last uint64) {
 func (e *Engine) mergeRest() {
 	e.peers.each(func(p *peer) {
 		if p.adoptable() && !p.merging && !(p.live(e.now) && p.role == Active) && !p.rep.Complete(p.last) {
-			p.merging, p.mergeSeq, p.mergeTo = true, e.role.from, p.last
+			p.merging, p.mergeTo = true, p.last
 		}
 	})
 }

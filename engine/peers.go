@@ -62,7 +62,8 @@ type peer struct {
 	cleared  bool   // the marks were cleared since it became leader
 	mergeTo  uint64 // active: adopt from it up to here, then it is merged
 	merging  bool
-	mergeSeq uint64 // own log's end when it stepped back: what ended here later ended after all that it says
+	stepped  time.Time // by when a standby had stepped down
+	told     uint64    // end of its log as its newest heartbeat says: what it listed in that role
 	wasLive  bool
 	wasProof bool
 }
@@ -83,6 +84,14 @@ func (p *peer) proven(now time.Time) bool {
 
 // adoptable says that its flows may become ours (PROTOCOL O2): it was active once.
 func (p *peer) adoptable() bool { return p.activation > 0 }
+
+// actedUntil is when it can have been active last: a node that is not heard counts as one that was not from then on.
+func (p *peer) actedUntil() time.Time {
+	if p.role == Standby {
+		return p.stepped
+	}
+	return p.lastHeard
+}
 
 // backoff spaces what must not be repeated at once.
 type backoff struct {
@@ -269,7 +278,7 @@ func (e *Engine) peerLiveness(p *peer, live bool) {
 		n.Reason = "it stopped"
 	}
 	e.note(n)
-	if e.role.is == Active && p.role != Standby {
+	if e.role.is != Standby && p.role != Standby {
 		e.mergeOnce(p) // it was active and is silent (PROTOCOL O8)
 	}
 }
@@ -324,11 +333,12 @@ func (e *Engine) activePeers() string {
 func (e *Engine) pruneLog() {
 	upTo := e.send.sent
 	e.peers.each(func(p *peer) {
-		if e.now.Sub(p.lastHeard) < forgetAfter && !e.superseded(p) {
-			upTo = min(upTo, p.theyHave)
+		if e.now.Sub(p.lastHeard) >= forgetAfter || e.superseded(p) {
+			return
 		}
-		if p.merging {
-			upTo = min(upTo, p.mergeSeq)
+		upTo = min(upTo, p.theyHave)
+		if e.role.is != Standby && p.adoptable() && p.rep.Have < p.last {
+			upTo = min(upTo, e.role.from) // what comes late may have ended here
 		}
 	})
 	const budget = 65536

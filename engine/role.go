@@ -14,7 +14,9 @@ type roleState struct {
 	since      time.Time
 	reason     string
 	activation uint64
-	from       uint64 // own log's end when it began
+	from       uint64    // own log's end at fromAt
+	fromAt     time.Time // the first takeover since a leader was settled
+	led        bool      // a leader was settled since
 	lastLeader *peer
 	readyAt    time.Time // a standby was ready, by proof
 	drainedAt  time.Time // the kernel writer had nothing to catch up with
@@ -73,9 +75,11 @@ func (e *Engine) takeOver(reason string) {
 	e.role.lastLeader = e.peers.leader
 	e.role.began, e.role.lastCreated, e.role.adopted, e.role.refused = e.now, e.now, 0, 0
 	e.role.failedAt, e.role.opsAt = e.writer.failing, e.count.kernel.Created+e.count.kernel.Updated
+	if e.role.led || e.role.activation == 0 {
+		e.role.from, e.role.fromAt, e.role.led = e.log.Last, e.now, false
+	}
 	e.role.activation++
 	e.count.activity.Takeovers++
-	e.role.from = e.log.Last
 	e.become(TakingOver, reason)
 	e.recountExternal()
 	e.purge.reset()

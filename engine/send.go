@@ -32,6 +32,7 @@ type sender struct {
 type beatMark struct {
 	at      time.Time
 	counter uint64
+	last    uint64 // end of the own log
 }
 
 const (
@@ -236,6 +237,9 @@ func (e *Engine) beat() {
 		Hot: e.cfg.Hot, Leaving: s.leaving, Activation: e.role.activation,
 		Last: e.log.Last, Count: uint64(e.log.Live), Digest: e.log.Digest, Known: h.Known[:0], Keys: h.Keys[:0],
 	}
+	if h.WasActive = e.role.is == Standby && e.role.activation > 0; h.WasActive {
+		h.StandbyFor = e.now.Sub(e.role.since)
+	}
 	for i := range e.guard.keys {
 		if len(h.Keys) < wire.MaxKeys {
 			h.Keys = append(h.Keys, e.guard.keys[i].ID)
@@ -251,7 +255,7 @@ func (e *Engine) beat() {
 	if len(s.marks) >= 64 {
 		s.marks = s.marks[:copy(s.marks, s.marks[1:])]
 	}
-	s.marks = append(s.marks, beatMark{e.now, s.counter})
+	s.marks = append(s.marks, beatMark{e.now, s.counter, e.log.Last})
 }
 
 // complete says that the own cache describes this whole kernel table.

@@ -73,10 +73,11 @@
 //
 // # What is known and left
 //
-//   - Adoption by a record that comes after the end of its flow was told, here or by another node: a mark on a
-//     copy that is not there yet is impossible, and whether the record or the end is the newer cannot be known. To
-//     adopt costs a stale entry until its timeout, not to adopt a connection. It needs two failovers within
-//     the time of one repair, or a partition (2064, 5102). Counted as "adopted by a record that came after the end".
+//   - Adoption by a record that comes after the end of its flow was told by another node, or seen here before the
+//     record's node stepped down: a mark on a copy that is not there yet is impossible, and whether the record or the
+//     end is the newer cannot be known. To adopt costs a stale entry until its timeout, not to adopt a connection. It
+//     needs two failovers within the time of one repair, or a partition (2064, 5102). Counted as "adopted by a record
+//     that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
