@@ -17,7 +17,7 @@
  *   record             hear.go apply, heard; cache/replica.go Apply
  *   beat               hear.go beatSays, roleSays, prove; owner.go provenNow, chooseLeader
  *   silent             peers.go live, proven, peerLiveness
- *   adopt, adoptAll    owner.go
+ *   adopt, adoptAll    owner.go; `over`: endedHere
  *   master, activate   role.go takeOver, progressTakeover; owner.go mergeRest
  *   backup             role.go stepDown
  *   yield, purge       owner.go yield; purge.go
@@ -34,7 +34,9 @@
  *   a million, it is only kept whether some record of theirs is missing, one bit for each direction.
  *   A flow ends for good: another incarnation is another flow.
  *   Time: a lease may end at any moment, and the minute of readyStill, too. The purge waits for nothing but that.
- *   keepalived makes a node MASTER only when the other has stepped down or crashed. Two masters are the simulation's.
+ *   keepalived makes a node MASTER only when the other has stepped down or crashed. Two masters are the simulation's. So
+ *   what ended here since a leader was settled did so after the other had stepped down; the engine, which may be one of two,
+ *   has that told by the other's heartbeat.
  *
  * Faults: records and heartbeats are late for as long as they like; one crash, after which the node is a new run that knows
  * nothing; silence at any time.
@@ -155,7 +157,9 @@ inline adopt(a, r, x)
 #ifdef WAS_ENDED
 		:: n[a].own[x] != LISTED && n[a].merging && has(n[a].over, x) ->
 #else
-		:: n[a].own[x] != LISTED && has(n[a].over, x) ->
+		:: n[a].own[x] != LISTED && has(n[a].over, x) && n[a].live && n[a].says != STANDBY ->
+			skip	/* its step-down will tell */
+		:: n[a].own[x] != LISTED && has(n[a].over, x) && !(n[a].live && n[a].says != STANDBY) ->
 #endif
 			n[a].dead[r] = with(n[a].dead[r], x)	/* ended here after all that the other says */
 		:: else ->
