@@ -11,9 +11,22 @@ import (
 // accepts says whether f is replicated.
 func (e *Engine) accepts(f *flow.Flow) bool {
 	if f.Kind == flow.KindExpect {
-		return e.filter.Expects(f)
+		return f.Extra != nil && e.filter.Expects(f, e.masterReply(f.Extra))
 	}
 	return e.filter.Accepts(&f.Key, &f.Value)
+}
+
+// masterReply is the reply direction of an expectation's master, as far as it is known.
+func (e *Engine) masterReply(x *flow.Extra) flow.Tuple {
+	if r := e.tbl.Find(&x.Master); r != 0 {
+		if own := e.log.Lives(r); own != nil {
+			return own.Value.Reply
+		}
+		if c := e.bestCopy(r); c != nil {
+			return c.Value.Reply
+		}
+	}
+	return x.Master.Inverse()
 }
 
 // refreshed marks the tag of a get that asks how the tagged entry is now.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -46,6 +47,20 @@ func TestExpectation(t *testing.T) {
 	if st := p.a.e.Status(); st.Internal.Active != 1 || st.ExpectInternal.Active != 0 || st.ExpectInternal.Created != 1 {
 		t.Errorf("%+v, %+v", st.Internal, st.ExpectInternal)
 	}
+}
+
+// TestExpectationOfTranslated: what the expectation's master is translated to counts for the filter, not the
+// virtual address that it was sent to.
+func TestExpectationOfTranslated(t *testing.T) {
+	p := activeAndStandby(t, allHelpers, func(c *Config) {
+		c.Filter.Ignore = []netip.Prefix{netip.MustParsePrefix("198.18.0.1/32")}
+	})
+	master := conn(21, noNAT)
+	master.Reply.Src = flow.Addr{10, 0, 0, 80}
+	p.packet(p.a, master)
+	p.packet(p.a, announced(master, 20))
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 20", "create 21")
 }
 
 // TestExpectationsOff: without expect-sync nothing is said of them.

@@ -40,14 +40,14 @@ func (f *Filter) Accepts(k *Key, v *Value) bool {
 	return true
 }
 
-// Expects says whether the expectation f is replicated: that of a helper that is meant, of a master that is
-// replicated too.
-func (f *Filter) Expects(x *Flow) bool {
+// Expects says whether the expectation x is replicated: that of a helper that is meant, of a master that is
+// replicated too. reply is the reply direction of the master, with its NAT: one to a virtual address that is
+// translated does not end here.
+func (f *Filter) Expects(x *Flow, reply Tuple) bool {
 	if x.Extra == nil || !f.helps(x.Extra) {
 		return false
 	}
-	m := &x.Extra.Master
-	return f.Accepts(m, &Value{Reply: m.Inverse()})
+	return f.Accepts(&x.Extra.Master, &Value{Reply: reply})
 }
 
 func (f *Filter) helps(x *Extra) bool {

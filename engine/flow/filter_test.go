@@ -29,11 +29,18 @@ func TestExpects(t *testing.T) {
 		{"another", ftp, "tftp", false},
 		{"of an ignored master", ignoring, "ftp", false},
 	} {
-		if got := c.filter.Expects(expectation(c.helper)); got != c.want {
+		if got := c.filter.Expects(expectation(c.helper), key.Inverse()); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	if (&Filter{AllHelpers: true}).Expects(&Flow{}) {
+	every := Filter{AllHelpers: true, Own: map[Addr]bool{key.Dst: true}}
+	if every.Expects(&Flow{}, Tuple{}) {
 		t.Error("one without a master")
+	}
+	if every.Expects(expectation("ftp"), key.Inverse()) {
+		t.Error("of a connection to this node")
+	}
+	if reply := (Tuple{Src: Addr{10, 0, 0, 80}, Dst: key.Src}); !every.Expects(expectation("ftp"), reply) {
+		t.Error("of one to a virtual address that is translated on")
 	}
 }
