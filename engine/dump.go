@@ -179,7 +179,8 @@ func (e *Engine) dumped(f *flow.Flow) {
 	case own.Value.Reply != f.Reply:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
-	case differs(&own.Value.Value, &f.Value), showsMore(f.Extra, e.extras.get(own.Value.extra)):
+	case differs(&own.Value.Value, &f.Value), showsMore(f.Extra, e.extras.get(own.Value.extra)),
+		inactive(&ent.Key, f.Extra) != inactive(&ent.Key, e.extras.get(own.Value.extra)):
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, false)
 	default:
@@ -218,7 +219,7 @@ func (e *Engine) dumpedCopy(r ref, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	l := e.leads(r)
 	wrong := l != nil && l.Live() && l.Value.Reply != f.Reply
-	ent.Shape = shape(&f.Reply)
+	ent.Shape = shape(&ent.Key, &f.Reply, f.Extra)
 	if wrong || ent.Kern&kPresent == 0 {
 		ent.Kern |= kPresent
 		e.dirty(r)

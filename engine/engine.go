@@ -76,6 +76,8 @@ type Engine struct {
 	guard   guard
 	writer  writer
 	dump    dumper
+	asked   asked
+	orphans orphans
 	evict   evictor
 	purge   purger
 	jobs    []job
@@ -197,6 +199,7 @@ func (e *Engine) advance() {
 	e.reconcile()
 	e.runJobs()
 	e.refreshDue()
+	e.askFollowed()
 	e.writeKernel()
 	e.progressTakeover()
 	e.answerWaiters()
@@ -223,6 +226,7 @@ func (e *Engine) nextDeadline() time.Time {
 	earlier(e.evict.deadline())
 	earlier(e.wantDeadline())
 	earlier(e.writer.deadline())
+	earlier(e.asked.deadline())
 	if d.Before(e.now) {
 		return e.now
 	}

@@ -104,7 +104,7 @@ func (e *Engine) whetherThere(r ref, res *flow.Result, gone bool) {
 	default:
 		own.Bits &^= cache.Waiting
 		ent.Kern |= kPresent | kLiberal
-		ent.Shape = shape(&res.Flow.Reply)
+		ent.Shape = shape(&ent.Key, &res.Flow.Reply, res.Flow.Extra)
 	}
 }
 

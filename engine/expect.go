@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"slices"
+	"time"
+
 	"ctsync/engine/cache"
 	"ctsync/engine/flow"
 )
@@ -11,63 +14,80 @@ import (
 // accepts says whether f is replicated.
 func (e *Engine) accepts(f *flow.Flow) bool {
 	if f.Kind == flow.KindExpect {
-		return f.Extra != nil && e.filter.Expects(f, e.masterReply(f.Extra))
+		reply, known := e.masterReply(f.Extra)
+		return known && e.filter.Expects(f, reply)
 	}
 	return e.filter.Accepts(&f.Key, &f.Value)
 }
 
-// masterReply is the reply direction of an expectation's master, as far as it is known.
-func (e *Engine) masterReply(x *flow.Extra) flow.Tuple {
-	if r := e.tbl.Find(&x.Master); r != 0 {
-		if own := e.log.Lives(r); own != nil {
-			return own.Value.Reply
-		}
-		if c := e.bestCopy(r); c != nil {
-			return c.Value.Reply
-		}
+// masterReply is the reply direction of an expectation's master, if that is known.
+func (e *Engine) masterReply(x *flow.Extra) (reply flow.Tuple, known bool) {
+	if x == nil {
+		return reply, false
 	}
-	return x.Master.Inverse()
+	r := e.tbl.Find(&x.Master)
+	if r == 0 {
+		return reply, false
+	}
+	if own := e.log.Lives(r); own != nil {
+		return own.Value.Reply, true
+	}
+	if c := e.bestCopy(r); c != nil {
+		return c.Value.Reply, true
+	}
+	return reply, false
 }
 
-// refreshed marks the tag of a get that asks how the tagged entry is now.
-const refreshed = 1 << 61
+// orphans are events on expectations whose master is not known, oldest first: the kernel tells of a flow when its
+// first packet leaves, and a helper may have announced another one by that packet before. What a filter leaves
+// out never becomes known.
+type orphans []orphan
 
-// refreshMaster asks how the master of a new expectation is: the helper that announces a flow has mostly changed
-// the length of a packet too, and no event tells of the sequence adjustment.
-func (e *Engine) refreshMaster(f *flow.Flow) {
-	m := e.tbl.Find(&f.Extra.Master)
-	if m == 0 || e.log.Lives(m) == nil {
-		return
-	}
-	e.writer.outstanding++
-	e.writer.issued++
-	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpGet, Tag: uint64(m) | refreshed, Flow: flow.Flow{Key: f.Extra.Master}})
+type orphan struct {
+	ev    flow.Event
+	extra flow.Extra
+	until time.Time
 }
 
-// refresh takes the answer, and of it what no event tells: of the rest an event may have told something newer.
-func (e *Engine) refresh(res *flow.Result) {
-	e.writer.outstanding--
-	e.writer.answered++
-	r, f := ref(res.Tag&^refreshed), &res.Flow
-	if res.Errno != 0 || !e.tbl.Used(r) || e.tbl.Entry(r).Key != f.Key {
+// orphanWait is how long a master may be behind its expectation; both are told within one packet's way.
+const (
+	orphanWait = time.Second
+	maxOrphans = 1024
+)
+
+// isOrphan puts ev, on an expectation, aside until its master is known, if that is not known yet.
+func (e *Engine) isOrphan(ev *flow.Event) bool {
+	for len(e.orphans) > 0 && (e.orphans[0].until.Before(e.now) || len(e.orphans) >= maxOrphans) {
+		e.orphans = e.orphans[1:]
+	}
+	e.orphans = slices.DeleteFunc(e.orphans, func(o orphan) bool { return o.ev.Flow.Key == ev.Flow.Key })
+	if ev.Kind == flow.EventDestroy || ev.Flow.Extra == nil {
+		return false
+	}
+	if _, known := e.masterReply(ev.Flow.Extra); known {
+		return false
+	}
+	e.orphans = append(e.orphans, orphan{*ev, *ev.Flow.Extra, e.now.Add(orphanWait)})
+	return true
+}
+
+// masterCame takes in what waited for entry r.
+func (e *Engine) masterCame(r ref) {
+	if len(e.orphans) == 0 {
 		return
 	}
-	own := e.log.Lives(r)
-	if own == nil || e.evict.holds(own) || f.Extra == nil || !f.Extra.HasSeqAdj {
-		return
+	var children []orphan
+	e.orphans = slices.DeleteFunc(e.orphans, func(o orphan) bool {
+		mine := o.extra.Master == e.tbl.Entry(r).Key
+		if mine {
+			children = append(children, o)
+		}
+		return mine
+	})
+	for i := range children {
+		children[i].ev.Flow.Extra = &children[i].extra
+		e.kernelEvent(&children[i].ev)
 	}
-	x := flow.Extra{}
-	if old := e.extras.get(own.Value.extra); old != nil {
-		x = *old
-	}
-	if x.HasSeqAdj && x.SeqAdj == f.Extra.SeqAdj {
-		return
-	}
-	x.HasSeqAdj, x.SeqAdj = true, f.Extra.SeqAdj
-	v := own.Value.Value
-	v.Status |= flow.SeqAdjust
-	e.setValue(e.log.Put(r, false), &v, &x)
-	e.internal(r).Updated++
 }
 
 // countExpects follows how many expectations p lists.
@@ -109,4 +129,16 @@ func (e *Engine) externalOf(r ref) *CacheStats {
 		return &e.count.expectExternal
 	}
 	return &e.count.external
+}
+
+// hasTime has a new expectation written once more: the kernel gives it the time that its helper's policy has for a
+// new one, and takes another with an update only. Packets do not refresh it, so that once is enough.
+func (e *Engine) hasTime(r ref) bool {
+	if !e.isExpect(r) {
+		return false
+	}
+	if e.role.is != Standby {
+		e.tbl.Entry(r).Kern |= kRewrite
+	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"ctsync/engine/flow"
 	"ctsync/engine/wire"
+	"ctsync/vrrp"
 )
 
 func allHelpers(c *Config) { c.Filter.AllHelpers = true }
@@ -33,7 +34,7 @@ func TestExpectation(t *testing.T) {
 	p.a.kernel[master.Key] = adjusted
 	x := p.packet(p.a, announced(master, 20))
 	p.advance(10 * time.Millisecond)
-	p.b.wantOps("create 20", "update 21")
+	p.b.wantOps("create 20", "update 20", "update 21")
 	if got := p.b.kernel[master.Key].Extra; got == nil || got.SeqAdj != adjusted.Extra.SeqAdj {
 		t.Errorf("master %+v", got)
 	}
@@ -60,7 +61,66 @@ func TestExpectationOfTranslated(t *testing.T) {
 	p.packet(p.a, master)
 	p.packet(p.a, announced(master, 20))
 	p.advance(10 * time.Millisecond)
-	p.b.wantOps("create 20", "create 21")
+	p.b.wantOps("create 20", "create 21", "update 20")
+}
+
+// TestExpectationBeforeItsMaster: by the first packet of a flow, which is told of when it has left.
+func TestExpectationBeforeItsMaster(t *testing.T) {
+	p := activeAndStandby(t, allHelpers)
+	master := conn(21, noNAT)
+	gone := p.packet(p.a, announced(master, 19))
+	p.packet(p.a, announced(master, 20))
+	p.event(p.a, flow.EventDestroy, gone)
+	p.packet(p.a, announced(conn(22, noNAT), 18))
+	p.advance(10 * time.Millisecond)
+	p.packet(p.a, master)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 20", "create 21", "update 20")
+	if n := len(p.a.e.orphans); n != 1 {
+		t.Errorf("%d expectations wait for a master", n)
+	}
+	p.advance(2 * time.Second)
+	p.packet(p.a, announced(conn(22, noNAT), 17))
+	if n := len(p.a.e.orphans); n != 1 {
+		t.Errorf("%d expectations wait for a master", n)
+	}
+}
+
+// TestRegistration: the kernel makes SIP's expectation active, for another time, without a word. The standby's is
+// replaced, since the kernel cannot be told; and follows again when the phone registers once more.
+func TestRegistration(t *testing.T) {
+	p := activeAndStandby(t, allHelpers)
+	master := p.packet(p.a, conn(21, noNAT))
+	x := announced(master, 20)
+	x.Extra.Expect.Flags, x.Timeout = flow.ExpectPermanent|flow.ExpectInactive, 180
+	p.packet(p.a, x)
+	p.advance(20 * time.Millisecond)
+	p.b.wantOps("create 20", "create 21", "update 20")
+	agreed := x
+	agreed.Timeout, agreed.Extra = 3600, &flow.Extra{HasMaster: true, Master: master.Key, Helper: x.Extra.Helper}
+	agreed.Extra.Expect.Flags = flow.ExpectPermanent
+	p.advance(time.Second)
+	p.a.kernel[x.Key] = agreed
+	p.advance(2 * time.Second)
+	p.b.wantOps("create 20", "delete 20", "update 20")
+	if got := p.b.kernel[x.Key]; got.Timeout != 3600 || got.Extra.Expect.Flags != flow.ExpectPermanent {
+		t.Errorf("%d s, flags %d", got.Timeout, got.Extra.Expect.Flags)
+	}
+	p.advance(10 * time.Second)
+	p.event(p.a, flow.EventDestroy, agreed)
+	p.packet(p.a, x)
+	p.advance(20 * time.Millisecond)
+	p.b.wantOps("create 20", "delete 20", "update 20")
+	p.a.kernel[x.Key] = agreed
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("create 20", "delete 20", "update 20")
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.a.ops, p.b.ops = nil, nil
+	if got := p.b.kernel[x.Key]; got.Timeout != 3600 || got.Extra.Expect.Flags != flow.ExpectPermanent {
+		t.Errorf("after the takeover %d s, flags %d", got.Timeout, got.Extra.Expect.Flags)
+	}
 }
 
 // TestExpectationsOff: without expect-sync nothing is said of them.

@@ -44,7 +44,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	}
 	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&f.Reply)
 	ent.Kern |= kPresent
-	ent.Shape = shape(&f.Reply)
+	ent.Shape = shape(&ent.Key, &f.Reply, f.Extra)
 	if c.Value.Reply == f.Reply {
 		ent.Kern &^= kReplace
 		if e.role.is != Standby {

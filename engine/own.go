@@ -54,6 +54,9 @@ const queueRead = 500 * time.Millisecond
 
 func (e *Engine) kernelEvent(ev *flow.Event) {
 	f := &ev.Flow
+	if f.Kind == flow.KindExpect && e.isOrphan(ev) {
+		return
+	}
 	r := e.tbl.Find(&f.Key)
 	if r == 0 {
 		if ev.Kind == flow.EventDestroy && !e.dump.running || !e.accepts(f) {
@@ -70,6 +73,9 @@ func (e *Engine) kernelEvent(ev *flow.Event) {
 	case flow.EventDestroy:
 		e.evict.tells = e.evict.tells || ev.Has&flow.HasTimeout != 0
 		e.destroyed(r, e.now, e.evict.tells && ev.Has&flow.HasTimeout == 0)
+	}
+	if f.Kind == flow.KindFlow && ev.Kind != flow.EventDestroy {
+		e.masterCame(r)
 	}
 	e.release(r)
 }
@@ -207,8 +213,9 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	c := e.log.Put(r, fresh)
 	c.Bits &^= cache.Dead | cache.Silent // a packet met it here
 	e.setValue(c, &v, x)
-	e.tbl.Entry(r).Shape = shape(&v.Reply)
+	e.tbl.Entry(r).Shape = shape(&ev.Flow.Key, &v.Reply, x)
 	if created {
+		e.follow(r, 0)
 		e.internal(r).Created++
 		if e.role.is != Standby {
 			e.markAdopted(r)
@@ -260,7 +267,7 @@ func (e *Engine) keepAside(r ref, ev *flow.Event) {
 	}
 	_, c := e.tbl.Add(r, kernelOwner)
 	e.setValue(c, &v, x)
-	e.tbl.Entry(r).Shape = shape(&v.Reply)
+	e.tbl.Entry(r).Shape = shape(&ev.Flow.Key, &v.Reply, x)
 }
 
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.

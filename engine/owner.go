@@ -158,13 +158,14 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	e.tbl.Drop(r, kernelOwner)
 	e.internal(r).Created++
 	e.role.adopted++
+	e.follow(r, 0)
 	ent := e.tbl.Entry(r)
 	ent.Kern &^= kEnded | kReborn
 	if from != c {
 		ent.Kern &^= kReplace // a packet met what the kernel has: that is right
 	}
 	switch {
-	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&f.Reply):
+	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
 	case ent.Kern&kLiberal == 0:
 		ent.Kern |= kRewrite

@@ -104,7 +104,7 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 		}
 		e.written(r)
 		if !gone {
-			return false
+			return e.hasTime(r)
 		}
 		ent.Kern &^= kPresent // destroyed, before or after: the kernel tells
 		if own := e.log.Lives(r); own != nil && own.Bits&cache.Waiting != 0 {
@@ -202,7 +202,7 @@ func (e *Engine) written(r ref) {
 		f.Status |= status
 		e.setValue(k, &f.Value, f.Extra)
 	}
-	if c != nil {
+	if c != nil && !e.isExpect(r) {
 		e.setDue(r, e.seconds()+max(e.spare(e.lasting(&c.Value.Value)), renewEarly+1)-renewEarly)
 	}
 }

@@ -167,7 +167,7 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		switch {
 		case own == nil || e.evict.holds(own):
 			return goalLeave, nil
-		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0 || ent.Shape != shape(&own.Value.Reply):
+		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0 || ent.Shape != e.shapeOf(ent, own):
 			return goalThere, own
 		}
 		return goalLeave, nil
@@ -272,7 +272,7 @@ func (e *Engine) operation(r ref) bool {
 		e.writer.later(e, r)
 	case want == goalThere && !present:
 		e.send1(r, flow.OpCreate, c)
-	case want == goalThere && (e.role.is == Standby && ent.Kern&(kReplace|kReborn) != 0 || ent.Shape != shape(&c.Value.Reply)):
+	case want == goalThere && (e.role.is == Standby && ent.Kern&(kReplace|kReborn) != 0 || ent.Shape != e.shapeOf(ent, c)):
 		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)
@@ -287,10 +287,20 @@ func (e *Engine) operation(r ref) bool {
 	return true
 }
 
-// shape is how a reply tuple is remembered.
-func shape(t *flow.Tuple) uint32 {
-	k := flow.Key{Tuple: *t, L3: flow.IPv6}
-	return uint32(k.Hash(0))
+// shape is how that is remembered which changes and which the kernel cannot be told to change: the reply tuple,
+// and whether an expectation is active.
+func shape(k *flow.Key, reply *flow.Tuple, x *flow.Extra) uint32 {
+	t := flow.Key{Tuple: *reply, L3: flow.IPv6}
+	h := uint32(t.Hash(0))
+	if inactive(k, x) {
+		h = ^h
+	}
+	return h
+}
+
+// shapeOf is the shape that the copy c of an entry has.
+func (e *Engine) shapeOf(ent *entry, c *copyOf) uint32 {
+	return shape(&ent.Key, &c.Value.Reply, e.extras.get(c.Value.extra))
 }
 
 // replace makes way for what should be in the kernel instead. A node that has the address looks first what is
@@ -325,7 +335,7 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 			f.Status &^= flow.Expected
 		}
 	} else {
-		e.tbl.Entry(r).Shape = shape(&f.Reply)
+		e.tbl.Entry(r).Shape = shape(&f.Key, &f.Reply, f.Extra)
 	}
 	e.issue(r, kind, &f)
 }

@@ -185,8 +185,13 @@ type Expect struct {
 	HasNAT  bool
 }
 
-// ExpectUserspace marks an expectation of a helper in user space (NF_CT_EXPECT_USERSPACE).
-const ExpectUserspace = 4
+// Flags of an expectation (NF_CT_EXPECT_*): it stays when a connection has met it, until its time is over; it meets
+// none yet; it is of a helper in user space.
+const (
+	ExpectPermanent uint32 = 1
+	ExpectInactive  uint32 = 2
+	ExpectUserspace uint32 = 4
+)
 
 // SeqAdj is a sequence adjustment of one direction (struct nf_ct_seqadj).
 type SeqAdj struct{ Pos, Before, After uint32 }
