@@ -1,0 +1,109 @@
+package dialogues
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ctsync/tests/lab"
+)
+
+// talkers are all dialogues in one lab, and what went wrong in each, by name.
+type talkers struct {
+	t     *testing.T
+	lab   *lab.Lab
+	calls []*call
+	wrong map[string][]string
+	seen  map[string]bool // expectations that both kernels had
+}
+
+// TestDialogues has every dialogue announced, a takeover, and what was announced opened; then announced once more
+// by the same control connection, the failback, and again.
+func TestDialogues(t *testing.T) {
+	l := lab.Run(t, lab.Options{IPv6: true, Daemon: lab.Ctsync("expect-sync all")})
+	ts := &talkers{t: t, lab: l, wrong: map[string][]string{}, seen: map[string]bool{}}
+	ts.rules()
+	for _, d := range table {
+		c := ends(l, d)
+		t.Cleanup(c.close)
+		ts.calls = append(ts.calls, c)
+	}
+	ts.each("begin", func(c *call) error { return c.begin(c) })
+	ts.announce(l.R1)
+	ts.takeover(l.R2, l.R1.StopKeepalived)
+	ts.each("open after the takeover", func(c *call) error { return c.open(c) })
+	ts.each("talk after the takeover", (*call).talk)
+	ts.related(l.R2)
+	ts.announce(l.R2)
+	ts.takeover(l.R1, l.R1.StartKeepalived)
+	ts.each("talk after the failback", (*call).talk)
+	ts.each("open after the failback", func(c *call) error { return c.open(c) })
+	ts.each("talk again after the failback", (*call).talk)
+	ts.related(l.R1)
+	for _, d := range table {
+		t.Run(d.name, func(t *testing.T) {
+			for _, w := range ts.wrong[d.name] {
+				t.Error(w)
+			}
+		})
+	}
+}
+
+// each does one step of every dialogue in which nothing went wrong so far.
+func (ts *talkers) each(step string, do func(*call) error) {
+	began := time.Now()
+	for _, c := range ts.calls {
+		if ts.wrong[c.name] != nil {
+			continue
+		}
+		if err := do(c); err != nil {
+			ts.fails(c, step, err)
+		}
+	}
+	ts.t.Logf("%s: %s", step, time.Since(began).Round(time.Millisecond))
+}
+
+func (ts *talkers) fails(c *call, step string, err error) {
+	ts.wrong[c.name] = append(ts.wrong[c.name], fmt.Sprintf("%s: %v", step, err))
+}
+
+// announce has every dialogue say what makes the helper expect, at the master, and waits until the standby's
+// kernel expects the same.
+func (ts *talkers) announce(master *lab.Router) {
+	ts.t.Helper()
+	ts.each("announce at "+master.Name, func(c *call) error {
+		c.spoken++
+		return c.say(c)
+	})
+	var a, b []expectation
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		a, b = ts.expected(master), ts.expected(master.Peer)
+		if fmt.Sprint(a) == fmt.Sprint(b) || time.Now().After(end) {
+			break
+		}
+	}
+	for _, c := range ts.calls {
+		ours, theirs := of(a, c.dialogue), of(b, c.dialogue)
+		if c.spoken == 1 && len(ours) != c.expects {
+			ts.fails(c, "announce at "+master.Name, fmt.Errorf("%d connections are expected instead of %d: %v", len(ours), c.expects, ours))
+		}
+		if strings.Join(ours, "\n") != strings.Join(theirs, "\n") {
+			ts.fails(c, "announce at "+master.Name, fmt.Errorf("it expects\n\t%s\nand the standby\n\t%s", strings.Join(ours, "\n\t"), strings.Join(theirs, "\n\t")))
+		}
+	}
+}
+
+// takeover does what makes r the master.
+func (ts *talkers) takeover(r *lab.Router, do func() error) {
+	ts.t.Helper()
+	if err := r.WaitSynced(10 * time.Second); err != nil {
+		ts.t.Fatal(err)
+	}
+	if err := do(); err != nil {
+		ts.t.Fatal(err)
+	}
+	if err := ts.lab.WaitMaster(r, 10*time.Second); err != nil {
+		ts.t.Fatal(err)
+	}
+}

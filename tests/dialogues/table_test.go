@@ -1,0 +1,22 @@
+package dialogues
+
+// table is every dialogue. Ports are those of the control connections.
+var table = []*dialogue{
+	{name: "FTP active, SNAT", helper: "ftp", l4: "tcp", port: 2101, begin: greet, say: ftpActive, open: toCaller, expects: 1},
+	{name: "FTP passive, SNAT", helper: "ftp", l4: "tcp", port: 2102, begin: greet, say: ftpPassive, open: toCallee, expects: 1},
+	{name: "FTP active, DNAT", helper: "ftp", l4: "tcp", port: 2103, inward: true, begin: greet, say: ftpActive, open: toCaller, expects: 1},
+	{name: "FTP passive, DNAT", helper: "ftp", l4: "tcp", port: 2104, inward: true, begin: greet, say: ftpPassive, open: toCallee, expects: 1},
+	{name: "FTP active, IPv6 SNAT", helper: "ftp", l4: "tcp", port: 2105, ipv6: true, begin: greet, say: ftpActive, open: toCaller, expects: 1},
+	{name: "FTP passive, IPv6 DNAT", helper: "ftp", l4: "tcp", port: 2106, ipv6: true, inward: true, begin: greet, say: ftpPassive, open: toCallee, expects: 1},
+	{name: "TFTP, SNAT", helper: "tftp", l4: "udp", port: 6901, begin: sockets, say: tftp, open: tftpData, expects: 1},
+	{name: "TFTP, DNAT", helper: "tftp", l4: "udp", port: 6902, inward: true, begin: sockets, say: tftp, open: tftpData, expects: 1},
+	{name: "IRC, SNAT", helper: "irc", l4: "tcp", port: 6601, begin: greet, say: irc, open: toCaller, expects: 1},
+	{name: "IRC, DNAT", helper: "irc", l4: "tcp", port: 6602, inward: true, begin: greet, say: irc, open: toCaller, expects: 1},
+	{name: "Amanda, SNAT", helper: "amanda", l4: "udp", port: 1001, begin: sockets, say: amanda, open: toCallee, expects: 3},
+	{name: "Amanda, DNAT", helper: "amanda", l4: "udp", port: 1002, inward: true, begin: sockets, say: amanda, open: toCallee, expects: 3},
+	{name: "SIP call, SNAT", helper: "sip", l4: "udp", port: 5061, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
+	{name: "SIP call, DNAT", helper: "sip", l4: "udp", port: 5062, inward: true, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
+	{name: "SIP registration, SNAT", helper: "sip", l4: "udp", port: 5063, begin: sockets, say: sipRegister, open: sipIncoming, expects: 1},
+	{name: "PPTP, SNAT", helper: "pptp", l4: "tcp", port: 1701, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2},
+	{name: "PPTP, DNAT", helper: "pptp", l4: "tcp", port: 1702, inward: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2},
+}
