@@ -172,6 +172,10 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 			res.Errno = syscall.EEXIST
 			break
 		}
+		if n.clashes(&op.Flow) {
+			res.Errno = syscall.EBUSY
+			break
+		}
 		if x := op.Flow.Extra; x != nil && x.HasMaster {
 			if _, ok := n.kernel[x.Master]; !ok {
 				res.Errno = syscall.ENOENT
@@ -237,6 +241,18 @@ func (n *fake) holder(f *flow.Flow) *flow.Flow {
 		}
 	}
 	return nil
+}
+
+// clashes says that the kernel expects something that f, an expectation, would meet too.
+func (n *fake) clashes(f *flow.Flow) bool {
+	for k := range n.kernel {
+		open := k
+		open.SrcL4 = f.SrcL4
+		if f.Kind == flow.KindExpect && f.L4 == flow.GRE && open == f.Key {
+			return true
+		}
+	}
+	return false
 }
 
 // settle delivers what is under way, without time passing.

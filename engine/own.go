@@ -54,6 +54,7 @@ const queueRead = 500 * time.Millisecond
 
 func (e *Engine) kernelEvent(ev *flow.Event) {
 	f := &ev.Flow
+	portable(f)
 	if f.Kind == flow.KindExpect && e.isOrphan(ev) {
 		return
 	}
@@ -162,6 +163,8 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	}
 	e.tbl.Drop(r, kernelOwner)
 	switch {
+	case own != nil && !written && e.goesOn(r, own):
+		e.dirty(r)
 	case own != nil && written && e.role.is != Standby:
 		e.holdTombstone(r, own, since)
 		if ent.Kern&kFlight == 0 {

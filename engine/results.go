@@ -24,6 +24,7 @@ func (e *Engine) kernelResults(results []flow.Result) {
 }
 
 func (e *Engine) kernelResult(res *flow.Result) {
+	portable(&res.Flow)
 	if res.Tag&refreshed != 0 {
 		e.refresh(res)
 		return
@@ -122,6 +123,11 @@ func (e *Engine) created(r ref, res *flow.Result, gone bool) bool {
 		return false
 	case syscall.ENOENT:
 		return e.withoutMaster(r)
+	case syscall.EBUSY:
+		if e.tunnel(r) {
+			ent.Kern = ent.Kern&^(kRewrite|kReplace|kCommit) | kPresent // the helper's own is there
+			return false
+		}
 	case syscall.EOPNOTSUPP:
 		if ent.Kern&kNoHelper == 0 && e.hasHelper(r) {
 			ent.Kern |= kNoHelper

@@ -53,7 +53,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"K12: an eviction is an end", "evict.go",
 		"	return nat\n}\n", "	return nat && false\n}\n"},
 	{"K3: what the kernel translates otherwise is only updated", "writer.go",
-		"ent.Shape != shape(&c.Value.Reply)):\n		e.replace(r)", "false):\n		e.replace(r)"},
+		"ent.Shape != e.shapeOf(ent, c)):\n		e.replace(r)", "false):\n		e.replace(r)"},
 	{"an end is not verified where we wrote the entry", "own.go",
 		"	case own != nil && written && e.role.is != Standby:\n", "	case own != nil && written && e.role.is != Standby && false:\n"},
 	{"purge: at once, whether or not a packet came", "purge.go",
