@@ -130,6 +130,16 @@ func decodeExpectNAT(b []byte, family uint8, e *flow.Expect) error {
 	return nil
 }
 
+// named says whether to name the helper. Kernels before 2026 take a class only with it, and give that helper to the
+// announced flow too: which is right for what SIP's, RAS's and Q.931's announce of their own kind, and else does no
+// harm (net/netfilter/nf_conntrack_sip.c, nf_conntrack_h323_main.c). Later ones take no notice of it.
+func named(f *flow.Flow) bool {
+	x := f.Extra
+	is := func(name string) bool { return bytes.HasPrefix(x.Helper[:], []byte(name)) }
+	callForwarding := bytes.HasPrefix(x.Expect.Fn[:], []byte("callforwarding"))
+	return x.Expect.Class != 0 && x.Helper[0] != 0 || is("sip") || is("RAS") && f.L4 == flow.UDP || is("Q.931") && callForwarding
+}
+
 // getName reads a string that ends with a NUL, or with the attribute; to keeps at least one NUL.
 func getName(v []byte, to []byte) error {
 	if i := bytes.IndexByte(v, 0); i >= 0 {
@@ -168,12 +178,12 @@ func appendExpectKey(b []byte, f *flow.Flow) []byte {
 	return b
 }
 
-// appendExpect: the kernel takes the timeout with an update only; a new one has that of its helper's policy. The
-// name of a helper would give the expected flow that helper, and the one that is reported is the master's.
+// appendExpect: the kernel takes the timeout with an update only; a new one has that of its helper's policy.
 func appendExpect(b []byte, f *flow.Flow) []byte {
 	x := f.Extra
 	if x == nil {
 		x = &flow.Extra{}
+		f = &flow.Flow{Key: f.Key, Value: f.Value, Extra: x}
 	}
 	e := &x.Expect
 	b = appendTuple(b, ctaExpectMaster, &x.Master, &x.Master.Tuple, 0)
@@ -189,6 +199,10 @@ func appendExpect(b []byte, f *flow.Flow) []byte {
 	if e.Fn[0] != 0 {
 		n := bytes.IndexByte(e.Fn[:], 0)
 		b = putBytes(b, ctaExpectFn, e.Fn[:n+1])
+	}
+	if named(f) {
+		n := bytes.IndexByte(x.Helper[:], 0)
+		b = putBytes(b, ctaExpectHelpName, x.Helper[:n+1])
 	}
 	if e.HasNAT {
 		b = appendExpectNAT(b, x)
