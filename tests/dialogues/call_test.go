@@ -19,12 +19,16 @@ type dialogue struct {
 	l4     string // of the control connection: tcp or udp
 	port   uint16 // of the control connection; no two have the same
 	inward bool   // the caller is on the WAN, and the callee's address is translated; else the caller's is
+	plain  bool   // neither is
 	ipv6   bool
 
 	begin   func(*call) error // the control connection
 	say     func(*call) error // what makes the helper expect; again and again
 	open    func(*call) error // what was announced
 	expects int               // how many connections are announced each time
+
+	mute      bool // the control connection carries nothing more after a takeover
+	rewritten bool // what the standby expects is not what the master does: see engine/tunnel.go
 }
 
 // call is one dialogue going on.
@@ -50,6 +54,9 @@ func ends(l *lab.Lab, d *dialogue) *call {
 	if d.ipv6 {
 		lan = host{l.Client, lab.ClientAddress6, lab.WANVIP6}
 		wan = host{l.Server, lab.ServerAddress6, lab.ServerAddress6}
+	}
+	if d.plain {
+		lan.seen = lan.addr
 	}
 	c := &call{dialogue: d, caller: lan, callee: wan}
 	if d.inward {

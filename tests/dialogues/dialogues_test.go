@@ -2,7 +2,7 @@ package dialogues
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +24,7 @@ func TestDialogues(t *testing.T) {
 	l := lab.Run(t, lab.Options{IPv6: true, Daemon: lab.Ctsync("expect-sync all")})
 	ts := &talkers{t: t, lab: l, wrong: map[string][]string{}, seen: map[string]bool{}}
 	ts.rules()
+	ts.route()
 	for _, d := range table {
 		c := ends(l, d)
 		t.Cleanup(c.close)
@@ -38,7 +39,12 @@ func TestDialogues(t *testing.T) {
 	ts.announce(l.R2)
 	ts.takeover(l.R1, l.R1.StartKeepalived)
 	ts.each("talk after the failback", (*call).talk)
-	ts.each("open after the failback", func(c *call) error { return c.open(c) })
+	ts.each("open after the failback", func(c *call) error {
+		if c.mute {
+			return nil
+		}
+		return c.open(c)
+	})
 	ts.each("talk again after the failback", (*call).talk)
 	ts.related(l.R1)
 	for _, d := range table {
@@ -73,25 +79,43 @@ func (ts *talkers) fails(c *call, step string, err error) {
 func (ts *talkers) announce(master *lab.Router) {
 	ts.t.Helper()
 	ts.each("announce at "+master.Name, func(c *call) error {
+		if c.spoken > 0 && c.mute {
+			return nil
+		}
 		c.spoken++
 		return c.say(c)
 	})
 	var a, b []expectation
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		a, b = ts.expected(master), ts.expected(master.Peer)
-		if fmt.Sprint(a) == fmt.Sprint(b) || time.Now().After(end) {
+		if time.Now().After(end) || !slices.ContainsFunc(ts.calls, func(c *call) bool { return differ(c, a, b) != nil }) {
 			break
 		}
 	}
 	for _, c := range ts.calls {
-		ours, theirs := of(a, c.dialogue), of(b, c.dialogue)
-		if c.spoken == 1 && len(ours) != c.expects {
+		if ours := of(a, c.dialogue); c.spoken == 1 && len(ours) != c.expects {
 			ts.fails(c, "announce at "+master.Name, fmt.Errorf("%d connections are expected instead of %d: %v", len(ours), c.expects, ours))
 		}
-		if strings.Join(ours, "\n") != strings.Join(theirs, "\n") {
-			ts.fails(c, "announce at "+master.Name, fmt.Errorf("it expects\n\t%s\nand the standby\n\t%s", strings.Join(ours, "\n\t"), strings.Join(theirs, "\n\t")))
+		if err := differ(c, a, b); err != nil {
+			ts.fails(c, "announce at "+master.Name, err)
 		}
 	}
+}
+
+// slack is how many seconds two timeouts may differ.
+const slack = 8
+
+// differ says how what two kernels expect of one dialogue differs.
+func differ(c *call, a, b []expectation) error {
+	ours, theirs := of(a, c.dialogue), of(b, c.dialogue)
+	same := len(ours) == len(theirs)
+	for i := 0; same && !c.rewritten && i < len(ours); i++ {
+		same = ours[i].text == theirs[i].text && ours[i].timeout-theirs[i].timeout <= slack && theirs[i].timeout-ours[i].timeout <= slack
+	}
+	if same {
+		return nil
+	}
+	return fmt.Errorf("it expects\n\t%s\nand the standby\n\t%s", ours, theirs)
 }
 
 // takeover does what makes r the master.

@@ -19,8 +19,24 @@ func greet(c *call) error {
 	return err
 }
 
+// resume has both ends say a line after a takeover. The helper takes the first line that it sees for one whose
+// beginning it knows, and would not know it again if that were lost and sent once more.
+func resume(c *call) error {
+	if c.spoken == 1 {
+		return nil
+	}
+	if _, err := c.line(true, "NOOP"); err != nil {
+		return err
+	}
+	_, err := c.line(false, "200 ok")
+	return err
+}
+
 // ftpActive: the caller announces where it listens (RFC 959 PORT, RFC 2428 EPRT).
 func ftpActive(c *call) error {
+	if err := resume(c); err != nil {
+		return err
+	}
 	port, err := c.await(c.caller)
 	if err != nil {
 		return err
@@ -39,6 +55,9 @@ func ftpActive(c *call) error {
 
 // ftpPassive: the callee does (PASV, EPSV).
 func ftpPassive(c *call) error {
+	if err := resume(c); err != nil {
+		return err
+	}
 	port, err := c.await(c.callee)
 	if err != nil {
 		return err

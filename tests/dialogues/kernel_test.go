@@ -14,7 +14,7 @@ import (
 // rules give each control connection its helper, let those of the WAN in and translate them.
 func (ts *talkers) rules() {
 	ts.t.Helper()
-	var objects, chosen, inward, inward6 strings.Builder
+	var objects, chosen, inward, inward6, plain strings.Builder
 	made := map[string]bool{}
 	for _, d := range table {
 		object := strings.ToLower(strings.ReplaceAll(d.helper, ".", "")) + "-" + d.l4
@@ -27,6 +27,9 @@ func (ts *talkers) rules() {
 			made[object] = true
 		}
 		fmt.Fprintf(&chosen, "\t\tmeta nfproto %s %s dport %d ct helper set \"%s\"\n", map[bool]string{false: "ipv4", true: "ipv6"}[d.ipv6], d.l4, d.port, object)
+		if d.plain {
+			fmt.Fprintf(&plain, "insert rule ip nat postrouting %s dport %d accept\n", d.l4, d.port)
+		}
 		if d.inward && d.ipv6 {
 			fmt.Fprintf(&inward6, "\t\tiifname wan0 ip6 daddr %s %s dport %d dnat to %s\n", lab.WANVIP6, d.l4, d.port, lab.ClientAddress6)
 		} else if d.inward {
@@ -37,11 +40,20 @@ func (ts *talkers) rules() {
 		"\tchain pre {\n\t\ttype filter hook prerouting priority 0;\n" + chosen.String() + "\t}\n}\n" +
 		"table ip dialogues {\n\tchain pre {\n\t\ttype nat hook prerouting priority dstnat;\n" + inward.String() + "\t}\n}\n" +
 		"table ip6 dialogues {\n\tchain pre {\n\t\ttype nat hook prerouting priority dstnat;\n" + inward6.String() + "\t}\n}\n" +
-		"insert rule inet filter forward ct status dnat ct state new accept\n"
+		"insert rule inet filter forward ct status dnat ct state new accept\n" +
+		plain.String() + "insert rule ip nat postrouting meta l4proto gre accept\n"
 	for _, r := range ts.lab.Routers() {
 		if _, err := r.RunInput(text, "nft", "-f", "-"); err != nil {
 			ts.t.Fatal(err)
 		}
+	}
+}
+
+// route leads the server to the LAN's own addresses.
+func (ts *talkers) route() {
+	ts.t.Helper()
+	if _, err := ts.lab.Server.Run("ip", "route", "add", "10.10.0.0/24", "via", lab.WANVIP.String()); err != nil {
+		ts.t.Fatal(err)
 	}
 }
 
@@ -59,11 +71,14 @@ func (ts *talkers) conn(r *lab.Router) *conntrack.Conn {
 	return conn
 }
 
-// expectation is one as text, and the port of its master.
+// expectation is one as text, the port of its master, and the seconds left.
 type expectation struct {
-	master uint16
-	text   string
+	master  uint16
+	text    string
+	timeout int
 }
+
+func (x expectation) String() string { return fmt.Sprintf("%s for %d s\n\t", x.text, x.timeout) }
 
 // expected is what r's kernel expects, in order.
 func (ts *talkers) expected(r *lab.Router) (all []expectation) {
@@ -78,20 +93,20 @@ func (ts *talkers) expected(r *lab.Router) (all []expectation) {
 		all = append(all, expectation{x.TupleMaster.Proto.DestinationPort, fmt.Sprintf(
 			"%s mask %s master %s class %d flags %d helper %q function %q nat %v %v", tuple(&x.Tuple), tuple(&x.Mask),
 			tuple(&x.TupleMaster), x.Class, x.Flags, strings.Trim(x.HelpName, "\x00"), strings.Trim(x.Function, "\x00"),
-			x.NAT.Direction, tuple(&x.NAT.Tuple))})
+			x.NAT.Direction, tuple(&x.NAT.Tuple)), int(x.Timeout)})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].text < all[j].text })
 	return all
 }
 
 // of are those of one dialogue.
-func of(all []expectation, d *dialogue) (texts []string) {
+func of(all []expectation, d *dialogue) (mine []expectation) {
 	for _, x := range all {
 		if x.master == d.port {
-			texts = append(texts, x.text)
+			mine = append(mine, x)
 		}
 	}
-	return texts
+	return mine
 }
 
 func tuple(t *conntrack.Tuple) string {

@@ -17,6 +17,8 @@ var table = []*dialogue{
 	{name: "SIP call, SNAT", helper: "sip", l4: "udp", port: 5061, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
 	{name: "SIP call, DNAT", helper: "sip", l4: "udp", port: 5062, inward: true, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
 	{name: "SIP registration, SNAT", helper: "sip", l4: "udp", port: 5063, begin: sockets, say: sipRegister, open: sipIncoming, expects: 1},
-	{name: "PPTP, SNAT", helper: "pptp", l4: "tcp", port: 1701, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2},
-	{name: "PPTP, DNAT", helper: "pptp", l4: "tcp", port: 1702, inward: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2},
+	{name: "PPTP, no NAT", helper: "pptp", l4: "tcp", port: 1703, plain: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true},
+	// The kernel's PPTP translation drops what a control connection carries that was not begun through it.
+	{name: "PPTP, SNAT", helper: "pptp", l4: "tcp", port: 1701, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true, mute: true},
+	{name: "PPTP, DNAT", helper: "pptp", l4: "tcp", port: 1702, inward: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true, mute: true},
 }
