@@ -42,7 +42,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	if c == nil {
 		return
 	}
-	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&f.Reply)
+	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&ent.Key, &f.Reply, f.Extra)
 	ent.Kern |= kPresent
 	ent.Shape = shape(&ent.Key, &f.Reply, f.Extra)
 	if c.Value.Reply == f.Reply {

@@ -212,7 +212,7 @@ func (e *Engine) writes() bool { return e.cfg.Hot && e.follows() }
 func (e *Engine) outlived(r ref, own, leader *copyOf) bool {
 	ent := e.tbl.Entry(r)
 	return !e.cfg.Hot && e.follows() && own == nil && leader != nil && ent.Kern&(kPresent|kCommit) == kPresent &&
-		ent.Shape != shape(&leader.Value.Reply)
+		ent.Shape != e.shapeOf(ent, leader)
 }
 
 // touched says that a packet met the copy of entry r, of which the kernel knows better since than a leader
@@ -325,8 +325,10 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 		}
 		f.Extra = &cp
 	}
-	f.Timeout = e.lasting(&f.Value)
-	if f.Status&flow.FixedTime == 0 {
+	if f.Kind == flow.KindFlow { // packets do not refresh an expectation
+		f.Timeout = e.lasting(&f.Value)
+	}
+	if f.Kind == flow.KindFlow && f.Status&flow.FixedTime == 0 {
 		f.Timeout += e.spare(f.Timeout)
 	}
 	if kind == flow.OpUpdate {

@@ -33,7 +33,7 @@ func TestExpects(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	every := Filter{AllHelpers: true, Own: map[Addr]bool{key.Dst: true}}
+	every := Filter{AllHelpers: true, Own: map[Host]bool{{Addr: key.Dst, L3: IPv4}: true}}
 	if every.Expects(&Flow{}, Tuple{}) {
 		t.Error("one without a master")
 	}
