@@ -149,7 +149,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	portable(f)
 	r := e.tbl.Find(&f.Key)
 	if r == 0 {
-		if !e.accepts(f) {
+		if !e.accepts(f) || e.isOver(f) {
 			return
 		}
 		r = e.tbl.Insert(&f.Key)
@@ -160,7 +160,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	}
 	ent.Stamp = e.dump.generation
 	own := e.log.Lives(r)
-	if own == nil && !e.isCopy(r) && !e.accepts(f) {
+	if own == nil && !e.isCopy(r) && (!e.accepts(f) || e.isOver(f) || e.isYoung(r)) {
 		return
 	}
 	if ent.Kern&kFlight != 0 && (own == nil || own.Value.Reply != f.Reply) {

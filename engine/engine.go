@@ -79,6 +79,7 @@ type Engine struct {
 	asked   asked
 	orphans orphans
 	evict   evictor
+	young   nursery
 	purge   purger
 	jobs    []job
 	wait    waiters
@@ -193,6 +194,7 @@ func (e *Engine) advance() {
 		e.decided(e.tracker.Tick(e.now))
 	}
 	e.evictions()
+	e.growUp()
 	e.peerTimers()
 	e.chooseLeader()
 	e.yieldAndPurge()
@@ -212,7 +214,7 @@ func (e *Engine) advance() {
 func (e *Engine) Deadline() time.Time { return e.deadline }
 
 func (e *Engine) nextDeadline() time.Time {
-	if len(e.jobs) > 0 || e.writer.canFill() {
+	if len(e.jobs) > 0 || e.writer.canFill() || e.young.due(e) {
 		return e.now
 	}
 	d := e.send.nextBeat

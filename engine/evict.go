@@ -98,6 +98,7 @@ func (e *Engine) whetherThere(r ref, res *flow.Result, gone bool) {
 		return
 	case own.Bits&cache.Waiting == 0:
 		ent.Kern |= kPresent
+		e.learnRare(r, own, &res.Flow)
 	case e.tbl.Of(r, kernelOwner) != nil:
 		own.Bits &^= cache.Waiting
 		e.endHeld(r) // a packet has made another one meanwhile

@@ -95,6 +95,17 @@ func keepRare(x, old *flow.Extra) {
 	}
 }
 
+// learnRare takes from the kernel's answer what is rare of own, of whose beginning we did not hear: a message on a change
+// leaves out what has not changed.
+func (e *Engine) learnRare(r ref, own *copyOf, f *flow.Flow) {
+	old := e.extras.get(own.Value.extra)
+	if !showsMore(f.Extra, old) {
+		return
+	}
+	v, x := own.Value.Value, mergeExtra(f.Extra, old, 0)
+	e.setValue(e.log.Put(r, false), &v, x)
+}
+
 // showsMore says whether a dump shows something rare in x that old does not have. That labels are missing
 // says nothing: this kernel may have no rule that uses them.
 func showsMore(x, old *flow.Extra) bool {

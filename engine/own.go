@@ -98,6 +98,12 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	e.unfail(ent)
 	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace|kNoMaster|kNoHelper|kReborn) | kPresent
 	e.tbl.Drop(r, kernelOwner)
+	if e.holdsBack(r, ev) {
+		return
+	}
+	if e.isExpect(r) {
+		e.announces(&ev.Flow.Extra.Master)
+	}
 	e.ownFlow(r, ev, true)
 	e.overtook(r)
 	if e.isExpect(r) {
@@ -132,13 +138,16 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		e.keepAside(r, ev)
 	case own == nil && e.onlyCopy(r):
 		e.keepAside(r, ev) // touched: a packet met the copy, the kernel knows better than the leader
-	case own == nil && !e.accepts(&ev.Flow):
+	case own == nil && e.isYoung(r):
+		e.keepAside(r, ev)
+	case own == nil && (!e.accepts(&ev.Flow) || e.isOver(&ev.Flow)):
 	default:
 		ent := e.tbl.Entry(r)
 		unknown := own == nil && ent.Kern&(kPresent|kFlight) == 0
 		ent.Kern = ent.Kern&^kSuspect | kPresent
 		e.ownFlow(r, ev, false)
 		e.tbl.Drop(r, kernelOwner)
+		e.leftStates(r)
 		e.overtook(r)
 		if unknown && e.dump.current {
 			e.askWhether(r) // it may have ended already, by an operation of ours (PROTOCOL K10)

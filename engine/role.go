@@ -116,6 +116,7 @@ func (e *Engine) progressTakeover() {
 
 // stepDown ends an activation at once, wherever it is. What is under way finishes; nothing is undone.
 func (e *Engine) stepDown(reason string) {
+	e.allGrowUp()
 	e.role.began = e.now
 	e.dropJobs(jobAdopt)
 	e.become(Standby, reason)
@@ -208,5 +209,6 @@ func (e *Engine) tooManyFailures() bool {
 
 // leave is the last word before the daemon stops.
 func (e *Engine) leave() {
+	e.allGrowUp()
 	e.send.leaving, e.send.beatNow = true, true
 }

@@ -4,14 +4,22 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Filter says which flows are replicated. The zero value replicates all.
 type Filter struct {
 	Protocols [256]bool // replicated layer-4 protocols, where AnyProtocol is false
 	Some      bool      // Protocols is in force
-	Ignore    []netip.Prefix
-	Own       map[Host]bool // addresses of this node, always ignored
+
+	// States are the replicated states of TCP flows, where SomeStates is set. One whose state is not known is not.
+	States     [16]bool
+	SomeStates bool
+
+	After time.Duration // how old a flow must be to be replicated
+
+	Ignore []netip.Prefix
+	Own    map[Host]bool // addresses of this node, always ignored
 
 	// Helpers are those whose expectations are replicated, or all of them. A name stands for those with a port
 	// too, which the kernel appends to a helper on a port that is not its usual one: ftp-2121.
@@ -19,9 +27,17 @@ type Filter struct {
 	AllHelpers bool
 }
 
-// Accepts says whether f is replicated. Addresses are compared with the original source and the reply
-// source, as conntrackd does: a flow that this node began, or that ends at it.
+// Accepts says whether f is replicated, in the state that it is in.
 func (f *Filter) Accepts(k *Key, v *Value) bool {
+	if f.SomeStates && k.L4 == TCP && !f.States[v.State&15] {
+		return false
+	}
+	return f.acceptsAny(k, v)
+}
+
+// acceptsAny says whether f is replicated in any state. Addresses are compared with the original source and the reply
+// source, as conntrackd does: a flow that this node began, or that ends at it.
+func (f *Filter) acceptsAny(k *Key, v *Value) bool {
 	if f.Some && !f.Protocols[k.L4] {
 		return false
 	}
@@ -47,7 +63,7 @@ func (f *Filter) Expects(x *Flow, reply Tuple) bool {
 	if x.Extra == nil || !f.helps(x.Extra) {
 		return false
 	}
-	return f.Accepts(&x.Extra.Master, &Value{Reply: reply})
+	return f.acceptsAny(&x.Extra.Master, &Value{Reply: reply})
 }
 
 func (f *Filter) helps(x *Extra) bool {

@@ -10,6 +10,7 @@ import (
 // Config is an effective configuration: what the file says, with the defaults filled in.
 type Config struct {
 	AcceptProtocol   []Protocol     // replicated protocols in the order of the reference; empty: every tracked one
+	AcceptTCPState   []string       // words of the replicated states in the order of the reference; empty: every state
 	EventQueue       int            // bytes of the conntrack event socket's receive buffer; 0: the kernel's default
 	ExpectSync       []string       // VyOS's words in the order of the reference; {"all"}: every helper; empty: off
 	Failover         Failover       // who drives: keepalived or a cluster manager
@@ -30,7 +31,8 @@ type Config struct {
 	KeepalivedConfig string         // read for the members of the sync group; empty without vrrp
 	KeepalivedPID    string         // where keepalived writes its process id, to see it die; empty without vrrp
 	TrackFile        string         // readiness for keepalived's track_file
-	CommitTimeout    time.Duration  // whole seconds given to committed flows; 0: each keeps what it has left
+	CommitTimeout    time.Duration  // whole seconds given to copies; 0: each keeps its own
+	SyncAfter        time.Duration  // whole seconds that a flow must last to be replicated
 	KeyFile          string         // shared keys of the sync link; empty: it is not authenticated
 	Permissive       bool           // hear what is not sealed too, while a key is introduced
 	Metrics          netip.AddrPort // invalid: off

@@ -53,7 +53,7 @@ func TestLinesSayEveryField(t *testing.T) {
 		ListenAddress: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, MulticastGroup: netip.MustParseAddr("225.0.0.51"),
 		SyncQueue: megabyte, PurgeTimeout: time.Second, StartupResync: true, DisableSyslog: true, Standby: Warm,
 		ClusterID: "x", NodeName: "x", NotifyFIFO: "/x", NotifyFIFOOwner: "x", DBus: true, KeepalivedConfig: "/x", KeepalivedPID: "/x",
-		TrackFile: "/x", CommitTimeout: time.Second, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
+		TrackFile: "/x", CommitTimeout: time.Second, SyncAfter: time.Second, AcceptTCPState: []string{"established"}, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
 		LogLevel: slog.LevelError, Control: "/x", ControlGroup: "x", KeyFile: "/x", Permissive: true,
 	}
 	v := reflect.ValueOf(other)
@@ -77,6 +77,7 @@ func anyConfig(t *rapid.T) Config {
 		SyncQueue:     rapid.IntRange(0, maxMegabyte).Draw(t, "sync queue") * megabyte,
 		PurgeTimeout:  anySeconds(1).Draw(t, "purge"),
 		CommitTimeout: anySeconds(0).Draw(t, "commit"),
+		SyncAfter:     time.Duration(rapid.IntRange(0, 3600).Draw(t, "age")) * time.Second,
 		StartupResync: rapid.Bool().Draw(t, "resync"),
 		DisableSyslog: rapid.Bool().Draw(t, "no syslog"),
 		Standby:       rapid.SampledFrom([]Standby{Hot, Warm}).Draw(t, "standby"),
@@ -105,6 +106,11 @@ func drawSets(t *rapid.T, c *Config) {
 	for _, p := range protocols {
 		if rapid.Bool().Draw(t, p.word) {
 			c.AcceptProtocol = append(c.AcceptProtocol, p.number)
+		}
+	}
+	for _, s := range tcpStates {
+		if rapid.Bool().Draw(t, s.word) {
+			c.AcceptTCPState = append(c.AcceptTCPState, s.word)
 		}
 	}
 	for _, e := range expectations {

@@ -135,9 +135,19 @@ var settings = []setting{
 		write: func(c *Config) []string { return quoted(c.TrackFile) },
 	},
 	{
-		name: "commit-timeout", syntax: "SECONDS", initial: "what each flow has left", allowed: allowedSeconds,
+		name: "commit-timeout", syntax: "SECONDS", initial: "what each flow has of its own", allowed: allowedSeconds,
 		read:  single(seconds, func(c *Config, v time.Duration) { c.CommitTimeout = v }),
 		write: writeCommitTimeout,
+	},
+	{
+		name: "sync-after", syntax: "SECONDS", initial: "0", allowed: "0 to 3600, in seconds (0: at once)",
+		read:  single(age, func(c *Config, v time.Duration) { c.SyncAfter = v }),
+		write: func(c *Config) []string { return quoted(secondsWord(c.SyncAfter)) },
+	},
+	{
+		name: "accept-tcp-state", syntax: "STATE[,STATE...]", initial: "all",
+		allowed: "syn-sent, syn-recv, established, fin-wait, close-wait, last-ack, time-wait, close, or all",
+		read:    chosen(tcpStateWords(), acceptTCPState), write: writeTCPStates,
 	},
 	{
 		name: "metrics", syntax: "ADDRESS:PORT|off", initial: "off", allowed: "ADDRESS:PORT, as 127.0.0.1:9780 or [::1]:9780, or off",
@@ -181,6 +191,24 @@ func acceptProtocol(c *Config, word string) {
 	slices.SortFunc(c.AcceptProtocol, func(a, b Protocol) int {
 		return cmp.Compare(slices.Index(order, a.String()), slices.Index(order, b.String()))
 	})
+}
+
+func acceptTCPState(c *Config, word string) {
+	if word == all || slices.Contains(c.AcceptTCPState, word) {
+		return
+	}
+	order := tcpStateWords()
+	c.AcceptTCPState = append(c.AcceptTCPState, word)
+	slices.SortFunc(c.AcceptTCPState, func(a, b string) int {
+		return cmp.Compare(slices.Index(order, a), slices.Index(order, b))
+	})
+}
+
+func writeTCPStates(c *Config) []string {
+	if len(c.AcceptTCPState) == 0 {
+		return quoted(all)
+	}
+	return quoted(strings.Join(c.AcceptTCPState, ","))
 }
 
 func expectSync(c *Config, word string) {

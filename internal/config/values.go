@@ -52,6 +52,12 @@ func seconds(word string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, err
 }
 
+// age reads how old a flow must be, which may be nothing.
+func age(word string) (time.Duration, error) {
+	n, err := number(word, 0, 3600)
+	return time.Duration(n) * time.Second, err
+}
+
 // text reads free text, such as the name of a group.
 func text(word string) (string, error) {
 	switch {

@@ -29,6 +29,35 @@ func (p Protocol) String() string {
 
 const all = "all"
 
+// tcpStates are the words of accept-tcp-state, with the kernel's numbers (enum tcp_conntrack). SYN_SENT2 is a
+// simultaneous open.
+var tcpStates = []struct {
+	word    string
+	numbers []uint8
+}{
+	{"syn-sent", []uint8{1, 9}}, {"syn-recv", []uint8{2}}, {"established", []uint8{3}}, {"fin-wait", []uint8{4}},
+	{"close-wait", []uint8{5}}, {"last-ack", []uint8{6}}, {"time-wait", []uint8{7}}, {"close", []uint8{8}},
+}
+
+func tcpStateWords() (words []string) {
+	for _, known := range tcpStates {
+		words = append(words, known.word)
+	}
+	return append(words, all)
+}
+
+// TCPStates are the replicated states by the kernel's numbers; some is false if all are.
+func (c *Config) TCPStates() (states [16]bool, some bool) {
+	for _, known := range tcpStates {
+		if slices.Contains(c.AcceptTCPState, known.word) {
+			for _, n := range known.numbers {
+				states[n] = true
+			}
+		}
+	}
+	return states, len(c.AcceptTCPState) > 0
+}
+
 func protocolWords() (words []string) {
 	for _, known := range protocols {
 		words = append(words, known.word)

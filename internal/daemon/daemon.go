@@ -193,6 +193,8 @@ func (d *Daemon) filter(cfg *config.Config) flow.Filter {
 		f.Ignore = append(f.Ignore, netip.PrefixFrom(a, a.BitLen()))
 	}
 	f.Helpers, f.AllHelpers = cfg.ExpectHelpers()
+	f.States, f.SomeStates = cfg.TCPStates()
+	f.After = cfg.SyncAfter
 	for _, p := range cfg.AcceptProtocol {
 		f.Some = true
 		f.Protocols[p] = true

@@ -76,7 +76,7 @@ func (d *Daemon) watchFiles() (chan fsnotify.Event, chan error, func()) {
 }
 
 // appliedLive are the settings that take effect without a restart.
-var appliedLive = []string{"accept-protocol", "ignore-address", "log-level", "disable-syslog", "key-file", "seal"}
+var appliedLive = []string{"accept-protocol", "ignore-address", "accept-tcp-state", "sync-after", "log-level", "disable-syslog", "key-file", "seal"}
 
 func (d *Daemon) reload() {
 	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", boottime().UnixMicro()))
@@ -108,6 +108,7 @@ func (d *Daemon) reload() {
 // apply takes over what can be applied; the rest of the configuration stays, so that it is named again.
 func (d *Daemon) apply(next config.Config) {
 	d.cfg.AcceptProtocol, d.cfg.IgnoreAddress = next.AcceptProtocol, next.IgnoreAddress
+	d.cfg.AcceptTCPState, d.cfg.SyncAfter = next.AcceptTCPState, next.SyncAfter
 	d.cfg.LogLevel, d.cfg.DisableSyslog = next.LogLevel, next.DisableSyslog
 	f := d.filter(&d.cfg)
 	d.level.Set(next.LogLevel)

@@ -322,6 +322,8 @@ var observed = map[string]string{
 	"keepalived-pid":          "TestKeepalivedKilled",
 	"track-file":              "TestTrackFile",
 	"commit-timeout":          "TestWarmCommit",
+	"sync-after":              "TestSyncAfter",
+	"accept-tcp-state":        "TestAcceptTCPState",
 	"metrics":                 "TestMetrics",
 	"log-level":               "TestLogLevels",
 	"control":                 "TestBadRequests",

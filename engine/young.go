@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"time"
+
+	"ctsync/engine/cache"
+	"ctsync/engine/flow"
+)
+
+// Young flows (sync-after): most connections are over before anybody could need them elsewhere. While this node is
+// active, a flow that begins waits beside the own cache until it is old enough; what ends before is never told of.
+// Its copy under kernelOwner has in Seq the number by which the list knows it again; other copies there have 0.
+//
+// Waiting ends early where the flow is about to be needed: at a step-down, and when a helper announces another one by it.
+type nursery struct {
+	list []infant // in the order of their beginning, some ended since
+	head int
+	last uint64
+}
+
+type infant struct {
+	r     ref
+	id    uint64
+	began time.Duration // since the engine's start
+}
+
+// holdsBack takes the new flow of ev, entry r, into the nursery, if it has to wait.
+func (e *Engine) holdsBack(r ref, ev *flow.Event) bool {
+	if e.filter.After == 0 || e.role.is != Active || e.log.Lives(r) != nil || e.isExpect(r) || e.tbl.Entry(r).Kern&kFlight != 0 {
+		return false
+	}
+	e.keepAside(r, ev)
+	y := &e.young
+	y.last++
+	e.tbl.Of(r, kernelOwner).Seq = y.last
+	y.list = append(y.list, infant{r, y.last, e.now.Sub(e.start)})
+	e.markAdopted(r)
+	return true
+}
+
+// isYoung says that entry r waits.
+func (e *Engine) isYoung(r ref) bool {
+	c := e.tbl.Of(r, kernelOwner)
+	return c != nil && c.Seq != 0 && e.log.Lives(r) == nil
+}
+
+// isOver says that both sides have closed f, so that nobody needs it any more who has not got it.
+func (e *Engine) isOver(f *flow.Flow) bool {
+	if e.filter.After == 0 || f.L4 != flow.TCP {
+		return false
+	}
+	return f.State == flow.TCPLastAck || f.State == flow.TCPTimeWait || f.State == flow.TCPClose
+}
+
+// growUp tells of what is old enough, so much of it that no Step takes long.
+func (e *Engine) growUp() {
+	for n := 0; e.young.due(e) && n < sliceEntries; n++ {
+		e.nextInfant()
+	}
+}
+
+// due says that the first of the list is old enough.
+func (y *nursery) due(e *Engine) bool {
+	return y.head < len(y.list) && e.now.Sub(e.start)-y.list[y.head].began >= e.filter.After
+}
+
+// allGrowUp ends all waiting.
+func (e *Engine) allGrowUp() {
+	for e.young.head < len(e.young.list) {
+		e.nextInfant()
+	}
+}
+
+func (e *Engine) nextInfant() {
+	y := &e.young
+	i := y.list[y.head]
+	y.head++
+	if y.head == len(y.list) {
+		y.list, y.head = y.list[:0], 0
+	} else if y.head > 4096 && y.head*2 > len(y.list) {
+		y.list = y.list[:copy(y.list, y.list[y.head:])]
+		y.head = 0
+	}
+	if e.tbl.Used(i.r) && e.isYoung(i.r) && e.tbl.Of(i.r, kernelOwner).Seq == i.id {
+		e.growsUp(i.r)
+	}
+}
+
+// growsUp brings the waiting entry r into the own cache, unless it is over.
+func (e *Engine) growsUp(r ref) {
+	ev := flow.Event{Kind: flow.EventNew, Flow: e.flowOf(r, e.tbl.Of(r, kernelOwner))}
+	e.tbl.Drop(r, kernelOwner)
+	if !e.isOver(&ev.Flow) && e.accepts(&ev.Flow) {
+		e.ownFlow(r, &ev, true)
+	}
+	e.release(r)
+}
+
+// announces tells at once of the master of a new expectation, which would be of no use elsewhere without it.
+func (e *Engine) announces(master *flow.Key) {
+	if m := e.tbl.Find(master); m != 0 && e.isYoung(m) {
+		e.growsUp(m)
+	}
+}
+
+// leftStates takes the own flow of entry r out of the own cache if a change brought it into a state that is not
+// replicated: for the others it has ended.
+func (e *Engine) leftStates(r ref) {
+	own := e.log.Lives(r)
+	if !e.filter.SomeStates || e.role.is == Standby || e.isExpect(r) {
+		return
+	}
+	if f := e.flowOf(r, own); !e.accepts(&f) {
+		e.endOwn(r, cache.Ended)
+	}
+}

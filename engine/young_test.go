@@ -1,0 +1,237 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/vrrp"
+)
+
+// after is a pair with sync-after at both nodes, so that counts of the own cache are of what is told of.
+func after(d time.Duration) option { return func(c *Config) { c.Filter.After = d } }
+
+func TestYoungFlowsWait(t *testing.T) {
+	p := activeAndStandby(t, after(5*time.Second))
+	short, long, closed := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT)), p.packet(p.a, conn(3, noNAT))
+	p.advance(4 * time.Second)
+	p.b.wantOps()
+	p.event(p.a, flow.EventDestroy, short)
+	long.Mark = 7
+	p.event(p.a, flow.EventUpdate, long)
+	closed.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, closed)
+	p.advance(900 * time.Millisecond)
+	p.a.wantLists(0, 0)
+	p.advance(300 * time.Millisecond)
+	p.b.wantOps("create 2")
+	if got := p.b.kernel[long.Key].Mark; got != 7 {
+		t.Errorf("mark %d: a change while it waited is lost", got)
+	}
+	long.State = flow.TCPFinWait
+	p.event(p.a, flow.EventUpdate, long)
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("update 2")
+	p.event(p.a, flow.EventDestroy, closed)
+	p.event(p.a, flow.EventDestroy, long)
+	p.advance(time.Second)
+	p.b.wantOps("delete 2")
+	if n := p.a.e.Inspect().Entries; n > 1 {
+		t.Errorf("%d entries are left", n) // a tombstone
+	}
+}
+
+// TestYoungFlowsReborn: the tuple of one that waits is used again; each has its own time.
+func TestYoungFlowsReborn(t *testing.T) {
+	p := activeAndStandby(t, after(5*time.Second))
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(3 * time.Second)
+	p.event(p.a, flow.EventDestroy, f)
+	p.packet(p.a, f)
+	p.advance(3 * time.Second)
+	p.b.wantOps()
+	p.advance(2200 * time.Millisecond)
+	p.b.wantOps("create 1")
+}
+
+// TestYoungFlowsAtAnOrderlyChange: nothing is lost by it.
+func TestYoungFlowsAtAnOrderlyChange(t *testing.T) {
+	p := activeAndStandby(t, after(time.Hour))
+	p.packet(p.a, conn(1, noNAT))
+	closed := conn(2, noNAT)
+	closed.State = flow.TCPTimeWait
+	p.packet(p.a, closed)
+	p.advance(time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.b.wantRole(Active)
+	p.b.wantKernel(1)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestYoungFlowsAtAStandby: what packets make before the notice comes does not wait, nor what the table shows.
+func TestYoungFlowsAtAStandby(t *testing.T) {
+	p := activeAndStandby(t, after(time.Hour))
+	p.packet(p.b, conn(1, noNAT))
+	p.b.wantLists(1, 0)
+	found := conn(2, noNAT)
+	p.a.kernel[found.Key] = found
+	waits := p.packet(p.a, conn(3, noNAT))
+	p.tell(p.a, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	p.a.wantLists(1, 0)
+	delete(p.a.kernel, waits.Key) // and its event is lost
+	p.tell(p.a, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.a.wantLists(1, 0)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestYoungMasters: an expectation takes its master along, and first.
+func TestYoungMasters(t *testing.T) {
+	p := activeAndStandby(t, after(time.Hour), func(c *Config) { c.Filter.AllHelpers = true })
+	master := p.packet(p.a, conn(1, noNAT))
+	x := flow.Flow{Key: conn(9, noNAT).Key, Extra: &flow.Extra{HasMaster: true, Master: master.Key}}
+	x.Kind = flow.KindExpect
+	p.packet(p.a, x)
+	p.advance(time.Second)
+	if len(p.b.ops) < 2 || p.b.ops[0] != "create 1" || p.b.ops[1] != "create 9" {
+		t.Errorf("%q", p.b.ops)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestSyncAfterIsChanged at a running node: shorter lets go of what waits.
+func TestSyncAfterIsChanged(t *testing.T) {
+	p := activeAndStandby(t, after(time.Hour))
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(10 * time.Second)
+	p.tell(p.a, &Filter{flow.Filter{After: 12 * time.Second}})
+	p.advance(time.Second)
+	p.b.wantOps()
+	p.advance(1200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(time.Second)
+	p.tell(p.a, &Filter{})
+	p.advance(time.Second)
+	p.b.wantOps("create 2")
+}
+
+func states(s ...uint8) option {
+	return func(c *Config) {
+		c.Filter.SomeStates = true
+		for _, n := range s {
+			c.Filter.States[n] = true
+		}
+	}
+}
+
+// TestStates: a flow is told of from the first of the states on, with all that it has, and for the others it ends with them.
+func TestStates(t *testing.T) {
+	p := activeAndStandby(t, states(flow.TCPEstablished, flow.TCPFinWait))
+	f := conn(1, noNAT)
+	f.State, f.Extra = flow.TCPSynSent, &flow.Extra{Labels: [16]byte{5}}
+	p.packet(p.a, f)
+	p.advance(time.Second)
+	p.b.wantOps()
+	f.State = flow.TCPEstablished
+	p.a.kernel[f.Key] = f
+	event := f
+	event.Extra = nil // labels have not changed
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: event, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasTimeout}}})
+	p.advance(time.Second)
+	if x := p.b.kernel[f.Key].Extra; x == nil || x.Labels[0] != 5 {
+		t.Errorf("the labels of before are lost: %+v", x)
+	}
+	p.b.ops = nil
+	marked := f
+	marked.Mark = 3
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: marked, Has: flow.HasReply | flow.HasStatus | flow.HasMark | flow.HasTimeout}}})
+	p.advance(time.Second)
+	p.b.wantOps("update 1") // no state is in it, and it is established still
+	f.State = flow.TCPTimeWait
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(time.Second)
+	p.b.wantOps("delete 1")
+	f.State = flow.TCPEstablished
+	p.event(p.a, flow.EventNew, f)
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(time.Second)
+	p.b.wantOps("delete 1")
+}
+
+// TestAChangedFilterIsADiff: what it refuses now is taken back and what it accepts now is told of, and of the rest nothing.
+func TestAChangedFilterIsADiff(t *testing.T) {
+	p := activeAndStandby(t)
+	for i := 1; i <= 300; i++ {
+		f := conn(i, noNAT)
+		if i <= 10 {
+			f.L4, f.State = flow.UDP, 0
+		}
+		p.packet(p.a, f)
+	}
+	p.advance(time.Second)
+	p.b.wantLists(0, 300)
+	epoch := p.a.e.cfg.Epoch
+	last, _ := p.a.e.Live()
+	tcp := flow.Filter{Some: true}
+	tcp.Protocols[flow.TCP] = true
+	p.tell(p.a, &Filter{tcp})
+	p.advance(time.Second)
+	p.b.wantLists(0, 290)
+	p.tell(p.a, &Filter{})
+	p.advance(time.Second)
+	p.b.wantLists(0, 300)
+	if now, _ := p.a.e.Live(); now-last != 20 {
+		t.Errorf("%d changes in the log for 10 flows taken back and told of again", now-last)
+	}
+	if p.a.e.cfg.Epoch != epoch || p.b.e.Status().Peers[0].Restarts != 0 {
+		t.Error("it was a restart")
+	}
+	p.b.wantReady(Ready)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestDifferentFilters: each node tells of what its own filter leaves, and neither loses what it has, whoever leads.
+func TestDifferentFilters(t *testing.T) {
+	udpOnly := func(c *Config) { c.Filter.Some = true; c.Filter.Protocols[flow.UDP] = true }
+	p := &pair{t: t, now: time.Unix(1000, 0)}
+	p.a, p.b = p.join("a"), p.join("b", udpOnly)
+	p.advance(300 * time.Millisecond)
+	p.notice(p.a, vrrp.Master)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(time.Second)
+	tcp, udp := conn(1, noNAT), conn(2, noNAT)
+	udp.L4, udp.State = flow.UDP, 0
+	udp.Reply = udp.Inverse()
+	p.packet(p.a, tcp)
+	p.packet(p.a, udp)
+	p.packet(p.b, conn(3, noNAT)) // of its own, which it does not tell of
+	p.advance(time.Second)
+	p.b.wantKernel(1, 2, 3)
+	for range 3 {
+		p.swap(p.a, p.b)
+		p.advance(3 * purgeAfter)
+		p.a.wantKernel(1, 2)
+		p.b.wantKernel(1, 2, 3)
+		p.b.wantRole(Active)
+		p.a.wantReady(Ready)
+		p.swap(p.b, p.a)
+		p.advance(3 * purgeAfter)
+		p.a.wantKernel(1, 2)
+		p.b.wantKernel(1, 2, 3)
+		p.b.wantReady(Ready)
+	}
+	p.event(p.a, flow.EventDestroy, tcp)
+	p.advance(time.Second)
+	p.b.wantKernel(2, 3)
+	if r := p.a.e.Status().Peers[0].Restarts + p.b.e.Status().Peers[0].Restarts; r != 0 {
+		t.Errorf("%d restarts", r)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

@@ -1,0 +1,98 @@
+package live
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"ctsync/tests/lab"
+)
+
+// reconfigure replaces words in the configuration of r's daemon, which reads it again by itself.
+func reconfigure(t *testing.T, r *lab.Router, old, words string) {
+	t.Helper()
+	path := filepath.Join(r.Folder, "ctsync.conf")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text, []byte(old)) {
+		t.Fatalf("%s has no %q", path, old)
+	}
+	write(t, path, bytes.Replace(text, []byte(old), []byte(words), 1))
+}
+
+// Young connections stay on their firewall until they are old enough, or until the setting is shorter.
+func TestSyncAfter(t *testing.T) {
+	t.Parallel()
+	l := run(t, lab.Options{}, "sync-after 4")
+	bothSynced(t, l, 10*time.Second)
+	began := time.Now()
+	if err := l.R1.AddFlows(300); err != nil {
+		t.Fatal(err)
+	}
+	has := func(flows int) {
+		t.Helper()
+		awaitState(t, l.R2, fmt.Sprintf("%d flows", flows), 8*time.Second, func(s status) bool { return s.External.Active == flows })
+	}
+	if s := state(t, l.R2); s.External.Active != 0 && time.Since(began) < 4*time.Second {
+		t.Errorf("%d flows at once", s.External.Active)
+	}
+	has(300)
+	if after := time.Since(began); after < 4*time.Second {
+		t.Errorf("after %v", after)
+	}
+	reconfigure(t, l.R1, "sync-after 4", "sync-after 3600")
+	await(t, "the new setting", 5*time.Second, func() bool { return bytes.Contains([]byte(said(l.R1, began)), []byte("sync-after")) })
+	if err := l.R1.AddFlowsFrom(300, 100); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	has(300)
+	reconfigure(t, l.R1, "sync-after 3600", "sync-after 0")
+	has(400)
+	equal(t, l, "without waiting")
+}
+
+// Connections are on the standby in the states that are accepted, and in no other.
+func TestAcceptTCPState(t *testing.T) {
+	t.Parallel()
+	l := run(t, lab.Options{}, "accept-tcp-state established")
+	bothSynced(t, l, 10*time.Second)
+	do := func(verb, client, state string) {
+		t.Helper()
+		inside(t, l.R1, fmt.Sprintf("conntrack %s -p tcp -s %s -d 192.0.2.7 --sport 7 --dport 8 --state %s -t 600", verb, client, state))
+	}
+	standby := func(one, two int) {
+		t.Helper()
+		await(t, fmt.Sprintf("%d and %d", one, two), 3*time.Second, func() bool {
+			return lists(t, l.R2, "src=10.10.0.71 dst=192") == one && lists(t, l.R2, "src=10.10.0.72 dst=192") == two
+		})
+	}
+	do("-I", "10.10.0.71", "SYN_SENT")
+	do("-I", "10.10.0.72", "ESTABLISHED")
+	standby(0, 1)
+	do("-U", "10.10.0.71", "ESTABLISHED")
+	standby(1, 1)
+	do("-U", "10.10.0.72", "TIME_WAIT")
+	standby(1, 0)
+	reconfigure(t, l.R1, "accept-tcp-state established", "accept-tcp-state all")
+	standby(1, 1)
+}
+
+// What is ignored may be of IPv6, and a single address.
+func TestIgnoreIPv6(t *testing.T) {
+	t.Parallel()
+	l := run(t, lab.Options{}, "ignore-address 2001:db8:7::/48", "ignore-address 2001:db8:8::1")
+	bothSynced(t, l, 10*time.Second)
+	for _, client := range []string{"2001:db8:7::1", "2001:db8:8::1", "2001:db8:8::2"} {
+		inside(t, l.R1, "conntrack -I -p tcp -s "+client+" -d 2001:db8:9::7 --sport 7 --dport 8 --state ESTABLISHED -t 600")
+	}
+	awaitState(t, l.R2, "the one", 3*time.Second, func(s status) bool { return s.External.Active == 1 })
+	if out := inside(t, l.R2, "conntrack -L -f ipv6"); !bytes.Contains([]byte(out), []byte("2001:db8:8::2")) {
+		t.Errorf("the standby has %s", out)
+	}
+}
