@@ -62,6 +62,7 @@ var verbs = []verb{
 	{"bulk", 0, engineVerb("flows offered", engine.VerbBulk)},
 	{"request-resync", 0, engineVerb("peers asked", engine.VerbRequestResync)},
 	{"notify", math.MaxInt, (*Daemon).notify},
+	{"asked", 2, (*Daemon).asked},
 	{"cluster start", 1, clusterVerb(vrrp.Master)},
 	{"cluster stop", 1, clusterVerb(vrrp.Backup)},
 	{"cluster status", 1, (*Daemon).clusterStatus},

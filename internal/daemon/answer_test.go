@@ -22,6 +22,8 @@ func TestVerbs(t *testing.T) {
 			mechanism, more = config.Cluster, []string{"VG"}
 		case "notify":
 			more = []string{"GROUP", "VG", "BACKUP"}
+		case "asked":
+			more = []string{"VG", "BACKUP"}
 		case "wait-synced":
 			continue // alone it would wait for ever
 		}
@@ -104,6 +106,19 @@ func TestBadNotify(t *testing.T) {
 	}
 	if n := strings.Count(f.log.String(), "notify script"); n != 1 {
 		t.Errorf("%d lines in the journal, want one a second:\n%s", n, f.log.String())
+	}
+}
+
+// What keepalived was asked for once is the process's word, which never disagrees later as a script's would.
+func TestAsked(t *testing.T) {
+	f := newFake(t, config.VRRP)
+	for words, want := range map[string]int{"asked VG": 1, "asked VG MONSTER": 1, "asked VG BACKUP": 0} {
+		if _, stderr, exit := f.ask(strings.Fields(words)...); exit != want || (exit == 1) != (stderr != "") {
+			t.Errorf("%s: exit code %d, %s", words, exit, stderr)
+		}
+	}
+	if s := f.loop.status(); s.VRRP != vrrp.Backup || s.VRRPSource != vrrp.SourceProcess.String() {
+		t.Errorf("%s by %q", s.VRRP, s.VRRPSource)
 	}
 }
 

@@ -8,13 +8,14 @@ import (
 	"os"
 	"time"
 
+	"ctsync/engine"
 	"ctsync/internal/config"
 	"ctsync/internal/control"
 	"ctsync/notify"
 	"ctsync/vrrp"
 )
 
-// AskKeepalived has keepalived tell the group's state and hands it to the daemon, as a notify script would. It is
+// AskKeepalived has keepalived tell the group's state and hands it to the daemon. It is
 // for root, right after the start of a daemon that is not: keepalived's process takes signals from no other, and
 // the FIFO has nothing to read until the next change. socket is the daemon's if not the configured one. The
 // exit code is that of the daemon's answer; where keepalived does not run there is nothing to tell, which is no error.
@@ -34,7 +35,7 @@ func AskKeepalived(ctx context.Context, configPath, socket string, stdout, stder
 	if socket == "" {
 		socket = cfg.Control
 	}
-	return control.Call(ctx, socket, control.Request{Verb: []string{"notify", "GROUP", n.Name, n.State.String()}}, stdout, stderr)
+	return control.Call(ctx, socket, control.Request{Verb: []string{"asked", n.Name, n.State.String()}}, stdout, stderr)
 }
 
 // askFor is how long a keepalived is asked that has just been started, and must not be disturbed yet.
@@ -49,4 +50,17 @@ func askPatiently(ctx context.Context, cfg *config.Config) (vrrp.Notice, error) 
 			return n, err
 		}
 	}
+}
+
+// asked delivers what AskKeepalived found: the state at that moment, which is no driver that could disagree later.
+func (d *Daemon) asked(c *call) int {
+	if d.cfg.Failover.Mechanism != config.VRRP || len(c.rest) != 2 {
+		return c.failed("asked: want a sync group's name and its state, and failover-mechanism vrrp")
+	}
+	s, ok := vrrp.ParseState(c.rest[1])
+	if !ok {
+		return c.failed("asked: %q is no state of keepalived's", c.rest[1])
+	}
+	d.loop.step(&engine.Notice{Notice: vrrp.Notice{Source: vrrp.SourceProcess, Kind: vrrp.Group, Name: c.rest[0], State: s}})
+	return exitOK
 }
