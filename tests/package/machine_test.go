@@ -40,14 +40,15 @@ const start = `
 		--directory=$RUN/merged --boot --private-network "$@"`
 
 // boot boots a machine, which is gone when the test ends. nspawn are further options, for networks.
-func boot(t *testing.T, host string, nspawn ...string) *machine {
+func (r *root) boot(t *testing.T, host string, nspawn ...string) *machine {
 	t.Helper()
-	return bootIn(t, "", host, nspawn...)
+	return r.bootIn(t, "", host, nspawn...)
 }
 
 // bootIn boots a machine whose cables end in a network namespace, where empty is this one.
-func bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
+func (r *root) bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
 	t.Helper()
+	base := r.path(t)
 	m := &machine{t: t, name: fmt.Sprintf("ctsync-%d-%s", os.Getpid(), host), run: filepath.Join(scratch, host)}
 	for _, dir := range []string{"upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(m.run, dir), 0o755); err != nil {
@@ -59,7 +60,7 @@ func bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
 		args = append([]string{"nsenter", "--net=/run/netns/" + ns}, args...)
 	}
 	m.nspawn = exec.Command(args[0], args[1:]...)
-	m.nspawn.Env = append(os.Environ(), "NAME="+m.name, "HOST="+host, "RUN="+m.run, "ROOT="+filepath.Join(scratch, "root"),
+	m.nspawn.Env = append(os.Environ(), "NAME="+m.name, "HOST="+host, "RUN="+m.run, "ROOT="+base,
 		"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", "SYSTEMD_LOG_LEVEL=warning")
 	m.nspawn.Stdout, m.nspawn.Stderr = &m.log, &m.log
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -119,6 +120,9 @@ func (m *machine) halt() {
 	m.removeGroups()
 }
 
+// hierarchies are where control groups of version 2 are, on hosts with and without version 1.
+var hierarchies = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
 func (m *machine) off() bool {
 	select {
 	case <-m.done:
@@ -130,7 +134,7 @@ func (m *machine) off() bool {
 
 // removeGroups removes the machine's control groups, which must be empty: killed processes take their time to go.
 func (m *machine) removeGroups() {
-	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+	for _, hierarchy := range hierarchies {
 		group := filepath.Join(hierarchy, m.name)
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if _, err := os.Stat(group); err != nil {

@@ -46,6 +46,12 @@ const interfaces = `for i in eth0 eth1 eth2; do ip link add $i type veth peer na
 	ip address add 192.0.2.2/25 dev eth0; ip address add 10.0.0.2/24 dev eth1; ip address add 192.0.2.129/30 dev eth2
 	nft 'add table inet t; add chain inet t f { type filter hook forward priority 0; }; add rule inet t f ct state established accept'`
 
+// install installs a package whose path follows, and keeps what the operator wrote.
+const install = "apt-get install -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-confdef "
+
+// examples is where the package puts them.
+const examples = "/usr/share/doc/ctsync/examples/"
+
 // role is what the node says of itself.
 func (m *machine) role(want string, within time.Duration) {
 	m.t.Helper()
@@ -54,10 +60,9 @@ func (m *machine) role(want string, within time.Duration) {
 
 // TestLife is the package's life on one machine.
 func TestLife(t *testing.T) {
-	m := boot(t, "life")
+	m := bookworm.boot(t, "life")
 	m.must(interfaces)
 	first, second := m.put(built(t, older)), m.put(built(t, newer))
-	install := "apt-get install -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-confdef "
 
 	step := func(name string, do func(m *machine)) {
 		if t.Failed() {
@@ -237,18 +242,17 @@ func removed(m *machine) {
 
 // TestExamples: keepalived and ctsync take the examples that the package brings.
 func TestExamples(t *testing.T) {
-	m := boot(t, "examples")
+	m := bookworm.boot(t, "examples")
 	m.must(interfaces)
-	m.must("apt-get install -y --no-install-recommends " + m.put(built(t, older)))
-	const dir = "/usr/share/doc/ctsync/examples/"
-	m.must("ctsync config check " + dir + "ctsync.conf")
-	m.must("nft -c -f " + dir + "nftables.nft")
+	m.must(install + m.put(built(t, older)))
+	m.must("ctsync config check " + examples + "ctsync.conf")
+	m.must("nft -c -f " + examples + "nftables.nft")
 	for _, name := range []string{"fifo", "readiness", "dbus", "scripts"} {
-		m.must("cp " + dir + "keepalived/" + name + ".conf /etc/keepalived/keepalived.conf && systemctl restart keepalived && sleep 0.3")
+		m.must("cp " + examples + "keepalived/" + name + ".conf /etc/keepalived/keepalived.conf && systemctl restart keepalived && sleep 0.3")
 		m.says("systemctl is-active keepalived", "active")
 		if out, _ := m.try("journalctl -u keepalived -b --no-pager | grep -Ei 'unknown|error|unable|ignoring|security|disabling'"); out != "" {
 			t.Errorf("%s: keepalived complains:\n%s", name, out)
 		}
 	}
-	m.must("grep -q 'notify.fifo ctsync ctsync$' " + dir + "keepalived/fifo.conf " + dir + "keepalived/readiness.conf")
+	m.must("grep -q 'notify.fifo ctsync ctsync$' " + examples + "keepalived/fifo.conf " + examples + "keepalived/readiness.conf")
 }

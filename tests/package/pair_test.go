@@ -3,181 +3,43 @@
 package deb
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"runtime"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"ctsync/internal/journal"
 )
 
-// network is what lies around a pair of firewalls:
-//
-//	server 192.0.2.100 --[outside]-- eth0 a, b eth1 --[inside]-- client 10.0.0.9
-//	                                 a eth2 --[sync]-- eth2 b
-type network struct {
-	t                   *testing.T
-	hub, client, server string // network namespaces
-}
-
-func newNetwork(t *testing.T) *network {
-	id := fmt.Sprintf("ctsync-%d-", os.Getpid())
-	n := &network{t, id + "hub", id + "client", id + "server"}
-	for _, ns := range []string{n.hub, n.client, n.server} {
-		n.ip("netns", "add", ns)
-		t.Cleanup(func() { _ = command("ip", "netns", "delete", ns) })
-	}
-	for _, bridge := range []string{"outside", "inside", "sync"} {
-		n.ip("-n", n.hub, "link", "add", bridge, "type", "bridge")
-		n.ip("-n", n.hub, "link", "set", bridge, "up")
-	}
-	n.host(n.client, "inside", "10.0.0.9/24")
-	n.host(n.server, "outside", "192.0.2.100/25")
-	n.ip("-n", n.client, "route", "add", "default", "via", "10.0.0.1")
-	return n
-}
-
-func (n *network) ip(args ...string) {
-	n.t.Helper()
-	if err := command("ip", args...); err != nil {
-		n.t.Fatal(err)
-	}
-}
-
-func (n *network) host(ns, bridge, address string) {
-	n.ip("-n", n.hub, "link", "add", "h-"+bridge, "type", "veth", "peer", "name", "eth0", "netns", ns)
-	n.plug("h-"+bridge, bridge)
-	n.ip("-n", ns, "address", "add", address, "dev", "eth0")
-	n.ip("-n", ns, "link", "set", "eth0", "up")
-}
-
-func (n *network) plug(port, bridge string) {
-	n.t.Helper()
-	n.ip("-n", n.hub, "link", "set", port, "master", bridge, "up")
-}
-
-// inside runs f in a network namespace; sockets that it opens stay there.
-func (n *network) inside(ns string, f func() error) {
-	n.t.Helper()
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		h, err := os.Open("/run/netns/" + ns)
-		if err == nil {
-			defer h.Close()
-			err = unix.Setns(int(h.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			err = f()
-		}
-		failed <- err
-	}()
-	if err := <-failed; err != nil {
-		n.t.Fatalf("in %s: %v", ns, err)
-	}
-}
-
-// conversation is one TCP connection through the firewalls.
-type conversation struct {
-	t     *testing.T
-	conn  net.Conn
-	lines *bufio.Reader
-	said  int
-}
-
-// talk opens a connection from the client to an echo server.
-func (n *network) talk() *conversation {
-	n.t.Helper()
-	n.inside(n.server, func() error {
-		l, err := net.Listen("tcp", "192.0.2.100:7")
-		if err != nil {
-			return err
-		}
-		n.t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() { _, _ = io.Copy(c, c); c.Close() }()
-			}
-		}()
-		return nil
-	})
-	c := &conversation{t: n.t}
-	n.inside(n.client, func() (err error) {
-		c.conn, err = net.DialTimeout("tcp", "192.0.2.100:7", 10*time.Second)
-		return err
-	})
-	n.t.Cleanup(func() { c.conn.Close() })
-	c.lines = bufio.NewReader(c.conn)
-	return c
-}
-
-// goesOn says something and hears it, and gives how long that took.
-func (c *conversation) goesOn(within time.Duration) time.Duration {
-	c.t.Helper()
-	c.said++
-	want := fmt.Sprintf("line %d\n", c.said)
-	begun := time.Now()
-	_ = c.conn.SetDeadline(begun.Add(within))
-	if _, err := io.WriteString(c.conn, want); err != nil {
-		c.t.Errorf("the connection: %v", err)
-		return within
-	}
-	if got, err := c.lines.ReadString('\n'); err != nil || got != want {
-		c.t.Errorf("the connection: %q, %v, not within %v", got, err, within)
-	}
-	return time.Since(begun)
-}
-
-// during talks on while something is done and for a while after, and tells the longest time that an answer took.
-func (c *conversation) during(what string, after time.Duration, do func()) {
-	c.t.Helper()
-	stop, done := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		longest := time.Duration(0)
-		defer func() { done <- longest }()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(20 * time.Millisecond):
-				longest = max(longest, c.goesOn(20*time.Second))
-			}
-		}
-	}()
-	do()
-	time.Sleep(after)
-	close(stop)
-	c.t.Logf("%s: the longest answer took %v", what, (<-done).Round(time.Millisecond))
-}
-
-// firewall boots a node, and sets it up from the examples in the package and nothing else.
-func (n *network) firewall(name string, number, priority int) *machine {
+// node boots a machine with the package, between the networks.
+func (n *network) node(r *root, name string, number int) *machine {
 	n.t.Helper()
 	var options []string
 	for i := range 3 {
 		options = append(options, fmt.Sprintf("--network-veth-extra=%s%d:eth%d", name, i, i))
 	}
-	m := bootIn(n.t, n.hub, name, options...)
-	for i, bridge := range []string{"outside", "inside", "sync"} {
+	m := r.bootIn(n.t, n.hub, name, options...)
+	for i, bridge := range bridges {
 		n.plug(fmt.Sprintf("%s%d", name, i), bridge)
 	}
 	m.must(fmt.Sprintf(`ip address add 192.0.2.%[1]d/25 dev eth0; ip address add 10.0.0.%[1]d/24 dev eth1
 		ip address add 192.0.2.%[2]d/30 dev eth2; for i in 0 1 2; do ip link set eth$i up; done
 		sysctl -qw net.ipv4.ip_forward=1 net.netfilter.nf_conntrack_tcp_loose=0`, number, number+127))
-	m.must("apt-get install -y --no-install-recommends " + m.put(built(n.t, older)))
-	m.must(fmt.Sprintf(`cd /usr/share/doc/ctsync/examples && nft -f nftables.nft && cp ctsync.conf /etc/ctsync/ &&
+	m.must(install + m.put(built(n.t, older)))
+	m.must("nft -f " + examples + "nftables.nft")
+	return m
+}
+
+// firewall is a node that is set up with keepalived, from the examples in the package and nothing else.
+func (n *network) firewall(name string, number, priority int) *machine {
+	n.t.Helper()
+	m := n.node(bookworm, name, number)
+	m.must(fmt.Sprintf(`cd %s && cp ctsync.conf /etc/ctsync/ &&
 		sed 's/^ *router_id .*/router_id %s/; s/^ *priority .*/priority %d/' keepalived/fifo.conf >/etc/keepalived/keepalived.conf &&
-		ctsync config check && systemctl restart ctsync`, name, priority))
+		ctsync config check && systemctl restart ctsync`, examples, name, priority))
 	return m
 }
 
@@ -189,33 +51,156 @@ func (m *machine) cut() {
 	}
 }
 
-// TestPair: two nodes that were set up by the manual keep a connection through whatever happens to one of them.
+// freeze stops every process of the machine, or lets them go on. Its kernel goes on: addresses answer, packets pass.
+func (m *machine) freeze(stop bool) {
+	m.t.Helper()
+	value := "0"
+	if stop {
+		value = "1"
+	}
+	for _, hierarchy := range hierarchies {
+		file := filepath.Join(hierarchy, m.name, "payload/cgroup.freeze")
+		if _, err := os.Stat(file); err != nil {
+			continue
+		}
+		if err := os.WriteFile(file, []byte(value), 0o644); err != nil {
+			m.t.Fatal(err)
+		}
+		return
+	}
+	m.t.Fatalf("%s has no control group that can be frozen", m.name)
+}
+
+// pair is two firewalls, what they tell, and connections through them.
+type pair struct {
+	*network
+	a, b     *machine
+	ofA, ofB diary
+	crowd    crowd
+}
+
+// TestPair: two nodes that were set up by the manual keep every connection through whatever happens to one of them,
+// those that began after the last mishap as well as the old ones, and their journals tell what it was.
 func TestPair(t *testing.T) {
 	n := newNetwork(t)
-	a, b := n.firewall("a", 2, 150), n.firewall("b", 3, 100)
-	a.must("systemctl restart keepalived")
-	a.role("active", 10*time.Second)
-	b.must("systemctl restart keepalived && ctsync wait-synced --timeout 15s")
-	a.must("ctsync wait-synced --timeout 15s")
-	c := n.talk()
-	b.soon("conntrack -L -s 10.0.0.9 2>/dev/null | grep -q ESTABLISHED", 5*time.Second)
-
-	c.goesOn(time.Second)
-	c.during("keepalived stopped", 2*time.Second, func() { a.must("systemctl stop keepalived") })
-	b.role("active", 5*time.Second)
-	a.must("systemctl start keepalived && ctsync wait-synced --timeout 15s")
-
-	c.during("the active node upgraded", 2*time.Second, func() {
-		b.must("apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confdef " + b.put(built(t, newer)))
-	})
-	b.role("active", 5*time.Second)
-
-	// The one that is to take over has just been begun anew itself.
-	a.must("systemctl restart ctsync && ctsync wait-synced --timeout 15s")
-	c.during("power cut", 5*time.Second, b.cut)
-	a.role("active", 5*time.Second)
-	c.goesOn(time.Second)
-	if out := a.must("journalctl -u ctsync -p err -q --no-pager"); out != "" {
-		t.Errorf("errors in the journal of a:\n%s", strings.TrimSpace(out))
+	p := &pair{network: n, a: n.firewall("a", 2, 150), b: n.firewall("b", 3, 100)}
+	p.ofA, p.ofB, p.crowd = diary{m: p.a}, diary{m: p.b}, crowd{n: n}
+	p.a.must("systemctl restart keepalived")
+	p.a.role("active", 10*time.Second)
+	p.b.must("systemctl restart keepalived && ctsync wait-synced --timeout 15s")
+	p.a.must("ctsync wait-synced --timeout 15s")
+	n.echo()
+	p.crowd.join(8)
+	for _, happens := range []struct {
+		name string
+		do   func()
+	}{
+		{"keepalived stopped", p.keepalivedStopped}, {"upgrade", p.upgraded}, {"link cut", p.linkCut}, {"sync link cut", p.syncLinkCut},
+		{"split brain", p.splitBrain}, {"frozen", p.frozen}, {"power cut", p.powerCut},
+	} {
+		p.ofA.forget()
+		p.ofB.forget()
+		if happens.do(); t.Failed() {
+			t.Fatalf("after %s", happens.name)
+		}
 	}
+	if out := p.b.must("journalctl -u ctsync -p err -q --no-pager"); out != "" {
+		t.Errorf("errors in the journal of b:\n%s", strings.TrimSpace(out))
+	}
+}
+
+// settled waits until one node is active, the other is not, and both have everything.
+func (p *pair) settled(active, standby *machine) {
+	p.t.Helper()
+	active.role("active", 15*time.Second)
+	standby.role("standby", 15*time.Second)
+	for _, m := range []*machine{active, standby} {
+		m.must("ctsync wait-synced --timeout 15s")
+	}
+}
+
+func (p *pair) keepalivedStopped() {
+	p.crowd.during("keepalived stopped", 2*time.Second, func() { p.a.must("systemctl stop keepalived") })
+	p.ofA.tells(journal.SteppedBack)
+	p.ofB.tells(journal.TakingOver, journal.Takeover)
+	p.a.must("systemctl start keepalived")
+	p.settled(p.b, p.a)
+}
+
+// upgraded: the package of the active node and that of the standby are renewed. No address moves.
+func (p *pair) upgraded() {
+	transitions := "journalctl -u keepalived -q | grep -c 'Entering'"
+	before, _ := p.b.try(transitions)
+	for _, m := range []*machine{p.b, p.a} {
+		p.crowd.during("upgrade of "+m.name, time.Second, func() { m.must(install + m.put(built(p.t, newer))) })
+		p.settled(p.b, p.a)
+	}
+	p.ofA.tells(journal.Stopping, journal.Started, journal.InSync)
+	p.ofA.isSilentOf(journal.Takeover)
+	p.ofB.tells(journal.Stopping, journal.Started, journal.Takeover)
+	p.b.says(transitions, strings.TrimSpace(before))
+}
+
+func (p *pair) linkCut() {
+	p.crowd.during("link cut", 2*time.Second, func() { p.ip("-n", p.hub, "link", "set", "b0", "down") })
+	p.ofB.tells(journal.SteppedBack)
+	p.ofA.tells(journal.TakingOver, journal.Takeover)
+	p.ip("-n", p.hub, "link", "set", "b0", "up")
+	p.settled(p.a, p.b)
+}
+
+// syncLinkCut moves no address; connections that began meanwhile are told afterwards.
+func (p *pair) syncLinkCut() {
+	p.crowd.during("sync link cut", 0, func() {
+		p.ip("-n", p.hub, "link", "set", "a2", "down")
+		p.ofB.tells(journal.PeerLost)
+		p.crowd.n.dial().goesOn()
+		p.ip("-n", p.hub, "link", "set", "a2", "up")
+		p.ofB.tells(journal.PeerFound)
+	})
+	p.ofA.isSilentOf(journal.SteppedBack)
+	p.settled(p.a, p.b)
+}
+
+// splitBrain: the nodes do not hear each other's VRRP any more, and everybody hears both of them.
+func (p *pair) splitBrain() {
+	isolate := func(on string) {
+		for _, port := range []string{"a0", "a1", "b0", "b1"} {
+			p.ip("netns", "exec", p.hub, "bridge", "link", "set", "dev", port, "isolated", on)
+		}
+	}
+	p.crowd.during("split brain", 2*time.Second, func() {
+		isolate("on")
+		p.b.role("active", 15*time.Second)
+	})
+	p.ofA.tells(journal.TwoActive)
+	p.ofB.tells(journal.Takeover)
+	p.crowd.during("split brain heals", 2*time.Second, func() { isolate("off") })
+	p.ofA.tells(journal.OneActive)
+	p.ofB.tells(journal.SteppedBack)
+	p.settled(p.a, p.b)
+}
+
+// frozen: the active node's processes stand still for a while, then believe that they never did.
+func (p *pair) frozen() {
+	p.crowd.during("frozen", 2*time.Second, func() {
+		p.a.freeze(true)
+		p.ofB.tells(journal.TakingOver, journal.Takeover)
+	})
+	p.crowd.during("thawed", 2*time.Second, func() { p.a.freeze(false) })
+	p.ofA.tells(journal.Asleep)
+	p.ofB.tells(journal.SteppedBack)
+	p.settled(p.a, p.b)
+}
+
+// powerCut: and the one that takes over has just been begun anew itself.
+func (p *pair) powerCut() {
+	if out := p.a.must("journalctl -u ctsync -p err -q --no-pager"); out != "" {
+		p.t.Errorf("errors in the journal of a:\n%s", strings.TrimSpace(out))
+	}
+	p.b.must("systemctl restart ctsync && ctsync wait-synced --timeout 15s")
+	p.crowd.during("power cut", 5*time.Second, p.a.cut)
+	p.ofB.tells(journal.PeerLost)
+	p.ofB.tells(journal.Takeover)
+	p.b.role("active", 5*time.Second)
 }
