@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -83,8 +84,19 @@ func (p *program) cluster() *cobra.Command {
 	}
 	return group("cluster", "what a cluster manager says",
 		verb("start", "this node is the group's primary"),
-		verb("stop", "it is no longer"),
+		leaf("stop GROUP", "it is no longer; remembered for its next start if the daemon does not run", name, p.clusterStop),
 		verb("status", "as an OCF monitor: exit code 8 primary, 0 secondary"))
+}
+
+// clusterStop is an order that a daemon which is not there must not miss.
+func (p *program) clusterStop(ctx context.Context, args []string) error {
+	err := p.call(ctx, []string{"cluster", "stop", args[0]})
+	if errors.Is(err, code(control.ExitNotRunning)) {
+		if failed := daemon.ForgetOrder(p.socket()); failed != nil {
+			return failed
+		}
+	}
+	return err
 }
 
 func (p *program) status() *cobra.Command {

@@ -286,6 +286,9 @@ func clusterVerb(s vrrp.State) func(*Daemon, *call) int {
 		if code := d.ownGroup(c); code != exitOK {
 			return code
 		}
+		if err := rememberOrder(orderPath(d.cfg.Control), d.cfg.Failover.Group, s); err != nil {
+			d.log.Warn("after a restart this node will be a standby until the cluster manager says otherwise", "error", err)
+		}
 		d.order(vrrp.SourceCluster, s)
 		return d.awaitRole(c, s)
 	}
@@ -333,12 +336,22 @@ func (d *Daemon) clusterStatus(c *call) int {
 	if code := d.ownGroup(c); code != exitOK {
 		return code
 	}
-	if d.loop.status().Role == engine.Standby {
-		fmt.Fprintln(c.stdout, "SECONDARY")
-		return 0
+	s, word, exit := d.loop.status(), "PRIMARY", 8
+	if s.Role == engine.Standby {
+		word, exit = "SECONDARY", 0
 	}
-	fmt.Fprintln(c.stdout, "PRIMARY")
-	return 8
+	if c.json {
+		return max(exit, c.printed(json.NewEncoder(c.stdout).Encode(clusterJSON{word, s.VRRP != vrrp.Unknown, s.Ready == engine.Ready})))
+	}
+	fmt.Fprintln(c.stdout, word)
+	return exit
+}
+
+// clusterJSON is `cluster status --output json`.
+type clusterJSON struct {
+	State string `json:"state"` // PRIMARY or SECONDARY
+	Told  bool   `json:"told"`  // somebody has said which, since the start
+	Ready bool   `json:"ready"` // it has every connection, or forwards them
 }
 
 func operatorVerb(s vrrp.State) func(*Daemon, *call) int {

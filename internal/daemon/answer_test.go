@@ -87,6 +87,14 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q, %q", c.words, exit, out, stderr)
 		}
 	}
+	for _, c := range []struct{ order, want string }{
+		{"start", `{"state":"PRIMARY","told":true,"ready":true}`}, {"stop", `{"state":"SECONDARY","told":true,"ready":false}`},
+	} {
+		f.ask("cluster", c.order, "VG")
+		if out, _, _ := f.askAs(control.Request{Verb: []string{"cluster", "status", "VG"}, Output: "json"}); strings.TrimSpace(out) != c.want {
+			t.Errorf("after %s: %s", c.order, out)
+		}
+	}
 	k := newFake(t, config.VRRP)
 	if _, stderr, exit := k.ask("cluster", "start", "VG"); exit != 1 || !strings.Contains(stderr, "failover-mechanism cluster group") {
 		t.Errorf("with keepalived: exit code %d, %s", exit, stderr)

@@ -54,7 +54,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 	cfg := config.Default()
 	cfg.NodeName, cfg.Failover = "fw1", config.Failover{Mechanism: mechanism, Group: "VG"}
 	cfg.Links = []config.Link{{Interface: "sync0", Port: 3780}}
-	cfg.TrackFile = filepath.Join(t.TempDir(), "ready")
+	cfg.TrackFile, cfg.Control = filepath.Join(t.TempDir(), "ready"), filepath.Join(t.TempDir(), "control")
 	f := &fake{t: t}
 	level := &slog.LevelVar{}
 	f.Daemon = &Daemon{cfg: cfg, level: level}

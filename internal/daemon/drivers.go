@@ -101,6 +101,9 @@ func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
 		}
 		l.step(&engine.Notice{Notice: n})
 	}
+	if s := d.ordered(); s != vrrp.Unknown {
+		deliver(vrrp.Notice{Source: vrrp.SourceCluster, Kind: vrrp.Group, Name: d.cfg.Failover.Group, State: s})
+	}
 	if d.fifo != nil {
 		start(func(ctx context.Context) error { return d.fifo.Run(ctx, deliver) })
 	}
@@ -118,6 +121,14 @@ func (d *drivers) run(l *loop, start func(func(context.Context) error)) {
 		})
 		start(func(ctx context.Context) error { d.ask(ctx, l, deliver); return nil })
 	}
+}
+
+// ordered is what a cluster manager has said last, before this daemon.
+func (d *drivers) ordered() vrrp.State {
+	if d.cfg.Failover.Mechanism != config.Cluster {
+		return vrrp.Unknown
+	}
+	return recallOrder(orderPath(d.cfg.Control), d.cfg.Failover.Group)
 }
 
 // readAgain says that keepalived has read its configuration: it was started, or it tells so on the D-Bus.
