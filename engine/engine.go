@@ -98,7 +98,7 @@ func New(cfg Config, rng *rand.Rand) *Engine {
 	e.tbl = cache.New[flow.Key, record](func(k *flow.Key) uint64 { return k.Hash(cfg.Seed) }, e.forgetValue)
 	e.log = cache.NewLog(e.tbl, ownOwner, digestOf(cfg.Epoch))
 	e.tracker = vrrp.NewTracker(cfg.Group, cfg.Members)
-	e.role.reason = "nothing heard from keepalived yet"
+	e.role.reason = "nothing heard of the group yet"
 	e.peers.init()
 	e.evict.init()
 	e.count.init()
@@ -212,6 +212,9 @@ func (e *Engine) advance() {
 
 // Deadline is when the engine wants a Step even if nothing happens.
 func (e *Engine) Deadline() time.Time { return e.deadline }
+
+// Role is what Status says of it, for who asks after every Step.
+func (e *Engine) Role() Role { return e.role.is }
 
 func (e *Engine) nextDeadline() time.Time {
 	if len(e.jobs) > 0 || e.writer.canFill() || e.young.due(e) {

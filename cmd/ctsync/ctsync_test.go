@@ -108,6 +108,7 @@ func TestVerbs(t *testing.T) {
 		"cluster status G":                             "",
 		"status":                                       "",
 		"wait-synced":                                  "",
+		"reload":                                       "",
 		"demote":                                       "",
 		"promote":                                      "",
 	} {
@@ -150,6 +151,49 @@ func TestNotRunning(t *testing.T) {
 	got := ctsync("--control", filepath.Join(t.TempDir(), "none"), "status")
 	if got.exit != 2 || !strings.Contains(got.stderr, "systemctl start ctsync") || got.stdout != "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestMisconfigured: a daemon that only another configuration can start says so by its exit code, for which systemd does not
+// start it again.
+func TestMisconfigured(t *testing.T) {
+	dir := t.TempDir()
+	const good = "failover-mechanism cluster group G\ninterface no-such0\n"
+	for name, text := range map[string]string{"fault": good + "fly high\n", "empty": "", "key": good + "key-file /none\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ctsync("--config", path, "--control", path+".ctl", "daemon"); got.exit != 78 || !strings.Contains(got.stderr, "systemctl restart ctsync") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := ctsync("--config", filepath.Join(dir, "none"), "daemon"); got.exit != 78 {
+		t.Errorf("no file: %+v", got)
+	}
+	if got := ctsync("--config", filepath.Join(dir, "none"), "status"); got.exit == 78 {
+		t.Errorf("not the daemon: %+v", got)
+	}
+}
+
+// TestStopOfNobody: a cluster manager's order to a daemon that does not run holds for the next one.
+func TestStopOfNobody(t *testing.T) {
+	dir := t.TempDir()
+	order := filepath.Join(dir, "none.order")
+	if err := os.WriteFile(order, []byte("G MASTER x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ctsync("--control", filepath.Join(dir, "none"), "cluster", "start", "G"); got.exit != 2 {
+		t.Errorf("start: %+v", got)
+	}
+	if _, err := os.Stat(order); err != nil {
+		t.Errorf("start: %v", err)
+	}
+	if got := ctsync("--control", filepath.Join(dir, "none"), "cluster", "stop", "G"); got.exit != 2 {
+		t.Errorf("stop: %+v", got)
+	}
+	if _, err := os.Stat(order); err == nil {
+		t.Error("the former order still holds")
 	}
 }
 

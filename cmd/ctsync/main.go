@@ -1,8 +1,8 @@
 // Ctsync replicates the connection tracking table between firewalls, so that the one that takes the addresses
 // over has every connection. `ctsync daemon` is the program, everything else an operator's word to it.
 //
-// Exit codes: 0 done; 1 refused, failed or, of status, degraded; 2 not running, or not understood; and of
-// status 3 syncing, 4 alone.
+// Exit codes: 0 done; 1 refused, failed or, of status, degraded; 2 not running, or not understood; of
+// status 3 syncing, 4 alone; and of daemon 78 a configuration that an operator must change first.
 package main
 
 import (
@@ -13,12 +13,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"ctsync/internal/daemon"
 )
 
 // Exit codes of this program's own. An answer of the daemon brings its own code.
 const (
 	exitFailed = 1
 	exitUsage  = 2
+	exitConfig = 78 // EX_CONFIG of sysexits.h: ctsync.service does not start again after it
 )
 
 // code is an exit code whose reason was printed already.
@@ -40,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	var exit code
 	var usage usageError
+	var misconfigured *daemon.Misconfigured
 	switch {
 	case err == nil:
 		return 0
@@ -47,8 +51,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return int(exit)
 	}
 	fmt.Fprintln(stderr, "ctsync:", err)
-	if errors.As(err, &usage) {
+	switch {
+	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &misconfigured):
+		return exitConfig
 	}
 	return exitFailed
 }

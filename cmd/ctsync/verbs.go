@@ -46,6 +46,10 @@ func (p *program) restart() *cobra.Command {
 		none, "restart", "conntrack-sync"))
 }
 
+func (p *program) reload() *cobra.Command {
+	return p.ask("reload", "read the configuration and the keys again; exit code 0 only if they were accepted", none, "reload")
+}
+
 func (p *program) commit() *cobra.Command {
 	return p.ask("commit", "put the peers' flows into the kernel; exit code 0 only if all entered", none, "commit")
 }

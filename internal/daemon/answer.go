@@ -68,6 +68,7 @@ var verbs = []verb{
 	{"cluster status", 1, (*Daemon).clusterStatus},
 	{"promote", 0, operatorVerb(vrrp.Master)},
 	{"demote", 0, operatorVerb(vrrp.Backup)},
+	{"reload", 0, (*Daemon).reloaded},
 	{"wait-synced", 0, (*Daemon).waitSynced},
 	{"status", 0, (*Daemon).showStatus},
 }

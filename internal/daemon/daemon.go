@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Daemon struct {
 	heard   []engine.Datagram // of hear
 	scripts seldom            // notify scripts that were not understood
 	muted   bool              // of mute
+	reloads chan chan error   // who asks for the configuration to be read again, and is told whether it was taken
 }
 
 // Run is the daemon: it returns when ctx ends, or with the reason why it cannot go on. configPath is the
@@ -52,7 +54,8 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	log := slog.New(native.New(out, level))
 	cfg, err := load(configPath)
 	if err != nil {
-		return err
+		refused(log, "the configuration is refused, nothing is started", err)
+		return &Misconfigured{Path: configPath}
 	}
 	if controlPath != "" {
 		cfg.Control = controlPath
@@ -61,12 +64,27 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "warning", w)
 	}
-	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level}
+	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level, reloads: make(chan chan error)}
 	if err := d.open(); err != nil {
 		d.close()
 		return err
 	}
 	return d.serve(ctx)
+}
+
+// Misconfigured is the error of a daemon that cannot begin before an operator has changed its configuration. What is wrong is in
+// the journal.
+type Misconfigured struct{ Path string }
+
+func (m *Misconfigured) Error() string {
+	return fmt.Sprintf("daemon: nothing is started: correct %s (`ctsync config check` tells every fault), then `systemctl restart ctsync`", m.Path)
+}
+
+// refused tells each fault in a line of its own.
+func refused(log *slog.Logger, what string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		log.Error(what, native.Key, native.ConfigurationRefused, "error", strings.TrimSpace(line))
+	}
 }
 
 // load reads the configuration; its faults are one error of many lines.
@@ -100,7 +118,7 @@ func (d *Daemon) open() (err error) {
 	if d.links, err = peer.Open(d.linkConfig()); err != nil {
 		return err
 	}
-	d.ready = newReadyFile(d.cfg.TrackFile, d.log)
+	d.ready = newReadyFile(d.cfg.TrackFile, forwardingPath(d.cfg.Control), d.log)
 	eng, err := d.newEngine()
 	if err != nil {
 		return err
@@ -165,7 +183,8 @@ func (d *Daemon) newEngine() (*engine.Engine, error) {
 	}
 	keys, err := d.keys()
 	if err != nil {
-		return nil, err
+		refused(d.log, "the keys are refused, nothing is started", err)
+		return nil, &Misconfigured{Path: d.cfg.KeyFile}
 	}
 	cfg := engine.Config{
 		Node: d.cfg.NodeName, Epoch: wire.Epoch(random[:16]), Cluster: d.cfg.ClusterID,
@@ -299,8 +318,8 @@ func (d *Daemon) goodbye() {
 	d.loop.mu.Lock()
 	defer d.loop.mu.Unlock()
 	d.loop.stepLocked(&engine.Shutdown{})
-	if d.loop.engine.Status().Role != engine.Active {
-		d.ready.put(engine.NotReady)
+	if d.loop.engine.Role() == engine.Standby {
+		d.ready.put(engine.NotReady, engine.Standby)
 	}
 	d.loop.over = true
 }

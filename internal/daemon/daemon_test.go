@@ -57,7 +57,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 	cfg.TrackFile, cfg.Control = filepath.Join(t.TempDir(), "ready"), filepath.Join(t.TempDir(), "control")
 	f := &fake{t: t}
 	level := &slog.LevelVar{}
-	f.Daemon = &Daemon{cfg: cfg, level: level}
+	f.Daemon = &Daemon{cfg: cfg, level: level, reloads: make(chan chan error)}
 	f.Daemon.log = slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: level}))
 	links, err := peer.Open(peer.Config{
 		Links: []peer.Link{{Interface: "no-such-link0"}}, Group: cfg.MulticastGroup, Log: func(string, ...any) {},
@@ -72,7 +72,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 		PayloadLimit: 1400, TableMax: 1000, Random: rand.New(rand.NewSource(1)),
 	}, rand.New(rand.NewSource(1)))
 	f.loop = newLoop(eng)
-	f.Daemon.ready = newReadyFile(cfg.TrackFile, f.Daemon.log)
+	f.Daemon.ready = newReadyFile(cfg.TrackFile, forwardingPath(cfg.Control), f.Daemon.log)
 	f.loop.out = outlets{
 		operate: func(ops []flow.Op) { f.ops = append(f.ops, ops...) },
 		dump: func(id uint64) {
@@ -83,7 +83,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 			defer f.mu.Unlock()
 			f.sent += len(d)
 		},
-		ready: func(r engine.Readiness) {
+		ready: func(r engine.Readiness, _ engine.Role) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.ready = r
@@ -166,7 +166,7 @@ func TestGoodbye(t *testing.T) {
 			t.Errorf("%s: %d datagrams after the last", state, f.sent-after)
 		}
 		// Only a node that does not forward says that it is not ready: the other's addresses stay with it.
-		if got := f.Daemon.ready.last; got != want {
+		if got := f.Daemon.ready.last.ready; got != want {
 			t.Errorf("%s: readiness at the end %v, want %v", state, got, want)
 		}
 	}

@@ -33,7 +33,7 @@ type outlets struct {
 	operate func([]flow.Op)
 	dump    func(uint64)
 	post    func([]engine.Datagram)
-	ready   func(engine.Readiness)
+	ready   func(engine.Readiness, engine.Role)
 	note    func(engine.Note)
 }
 
@@ -72,7 +72,7 @@ func (l *loop) stepLocked(in engine.Input) {
 	if len(out.Datagrams) > 0 {
 		l.out.post(out.Datagrams)
 	}
-	l.out.ready(out.Ready)
+	l.out.ready(out.Ready, l.engine.Role())
 	for _, r := range out.Replies {
 		if c := l.replies[r.ID]; c != nil {
 			delete(l.replies, r.ID)

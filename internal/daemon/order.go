@@ -4,20 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"ctsync/vrrp"
 )
 
 // A daemon that is begun anew has keepalived to ask, but no cluster manager: so what that said last is kept in a
-// file beside the control socket, as "GROUP STATE BOOT". The order of another boot does not count: its addresses went
+// file beside its control socket, as "GROUP STATE BOOT". The order of another boot does not count: its addresses went
 // with it. Orders are given seldom, and one at a time.
 
 // orderPath is the file of the daemon with this control socket.
-func orderPath(control string) string {
-	return filepath.Join(filepath.Dir(control), "cluster-order")
-}
+func orderPath(control string) string { return control + ".order" }
 
 // bootID tells this boot from others.
 func bootID() string {

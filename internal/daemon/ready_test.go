@@ -13,7 +13,7 @@ import (
 // The file says 100 only for a node that is ready, is made with its folder, and holds the newest value at the end.
 func TestReadyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "ready")
-	r := newReadyFile(path, slog.New(slog.DiscardHandler))
+	r := newReadyFile(path, filepath.Join(t.TempDir(), "forwarding"), slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() { r.run(); close(done) }()
 	says := func(want string) {
@@ -23,20 +23,20 @@ func TestReadyFile(t *testing.T) {
 			return string(text) == want
 		})
 	}
-	r.put(engine.LeaveAsItIs)
+	r.put(engine.LeaveAsItIs, engine.Standby)
 	if _, err := os.Stat(path); err == nil {
 		t.Error("written before the role is known")
 	}
-	r.put(engine.Ready)
+	r.put(engine.Ready, engine.Standby)
 	says("100\n")
-	r.put(engine.LeaveAsItIs)
-	r.put(engine.NotReady)
+	r.put(engine.LeaveAsItIs, engine.Standby)
+	r.put(engine.NotReady, engine.Standby)
 	says("0\n")
 	for range 1000 {
-		r.put(engine.Ready)
-		r.put(engine.NotReady)
+		r.put(engine.Ready, engine.Standby)
+		r.put(engine.NotReady, engine.Standby)
 	}
-	r.put(engine.Ready)
+	r.put(engine.Ready, engine.Standby)
 	close(r.next)
 	<-done
 	says("100\n")
@@ -52,11 +52,11 @@ func TestReadyFileThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log safeBuffer
-	r := newReadyFile(filepath.Join(blocked, "ready"), slog.New(slog.NewTextHandler(&log, nil)))
+	r := newReadyFile(filepath.Join(blocked, "ready"), filepath.Join(t.TempDir(), "forwarding"), slog.New(slog.NewTextHandler(&log, nil)))
 	done := make(chan struct{})
 	go func() { r.run(); close(done) }()
 	for _, v := range []engine.Readiness{engine.Ready, engine.NotReady, engine.Ready} {
-		r.put(v)
+		r.put(v, engine.Standby)
 		eventually(t, "the value to be taken", func() bool { return len(r.next) == 0 })
 	}
 	close(r.next)
@@ -64,4 +64,44 @@ func TestReadyFileThatFails(t *testing.T) {
 	if n := strings.Count(log.String(), "readiness file"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
+}
+
+// A node whose daemon has ended is not ready, unless it forwards: that alone is no reason to move the addresses.
+func TestNotReady(t *testing.T) {
+	dir := t.TempDir()
+	control, path, cfg := filepath.Join(dir, "control"), filepath.Join(dir, "ready"), filepath.Join(dir, "ctsync.conf")
+	r := newReadyFile(path, forwardingPath(control), slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() { r.run(); close(done) }()
+	for _, c := range []struct {
+		text  string
+		ready engine.Readiness
+		role  engine.Role
+		want  string
+	}{
+		{plain, engine.LeaveAsItIs, engine.Standby, "0\n"}, // it ended before anything was known
+		{plain, engine.Ready, engine.Standby, "0\n"},
+		{plain, engine.Ready, engine.Active, "100\n"},
+		{plain, engine.NotReady, engine.Standby, "0\n"},
+		{plain, engine.Ready, engine.TakingOver, "100\n"},
+		{plain, engine.LeaveAsItIs, engine.Active, "100\n"},
+		{plain + "fly high\n", engine.Ready, engine.Standby, "0\n"}, // refused its configuration
+	} {
+		if err := os.WriteFile(cfg, []byte("track-file "+path+"\n"+c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.put(c.ready, c.role)
+		eventually(t, "the files", func() bool {
+			_, err := os.Stat(forwardingPath(control))
+			return len(r.next) == 0 && (c.ready == engine.LeaveAsItIs || (err == nil) == (c.role != engine.Standby))
+		})
+		if err := NotReady(cfg, control); err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := os.ReadFile(path); string(text) != c.want {
+			t.Errorf("%q after %s %s: %q, want %q", c.text, c.role, c.ready, text, c.want)
+		}
+	}
+	close(r.next)
+	<-done
 }

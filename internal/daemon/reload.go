@@ -43,7 +43,9 @@ func (d *Daemon) watchConfig(ctx context.Context, hup chan os.Signal) error {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			d.reload()
+			_ = d.reload() // it is in the journal
+		case answer := <-d.reloads:
+			answer <- d.reload()
 		case ev := <-events:
 			if name := filepath.Clean(ev.Name); name == filepath.Clean(d.path) || name == filepath.Clean(d.cfg.KeyFile) {
 				quiet.Reset(settleTime)
@@ -51,7 +53,7 @@ func (d *Daemon) watchConfig(ctx context.Context, hup chan os.Signal) error {
 		case err := <-faults:
 			d.log.Warn("the configuration file may have changed unseen: use SIGHUP", "error", err)
 		case <-quiet.C:
-			d.reload()
+			_ = d.reload()
 		}
 	}
 }
@@ -78,24 +80,23 @@ func (d *Daemon) watchFiles() (chan fsnotify.Event, chan error, func()) {
 // appliedLive are the settings that take effect without a restart.
 var appliedLive = []string{"accept-protocol", "ignore-address", "accept-tcp-state", "sync-after", "log-level", "disable-syslog", "key-file", "seal"}
 
-func (d *Daemon) reload() {
+// reload applies the configuration again, and says why not.
+func (d *Daemon) reload() error {
 	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", boottime().UnixMicro()))
 	defer tell(sd.SdNotifyReady)
 	next, err := load(d.path)
 	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			d.log.Error("the configuration is refused, the old one goes on", native.Key, native.ConfigurationRefused, "error", strings.TrimSpace(line))
-		}
-		return
+		refused(d.log, "the configuration is refused, the old one goes on", err)
+		return err
 	}
 	next.Control = d.cfg.Control
 	changed := d.cfg.Changed(next)
 	if err := d.reloadKeys(next); err != nil {
-		d.log.Error("the keys are refused, the old ones go on", native.Key, native.ConfigurationRefused, "error", err)
-		return
+		refused(d.log, "the keys are refused, the old ones go on", err)
+		return err
 	}
 	if len(changed) == 0 {
-		return
+		return nil
 	}
 	d.apply(next)
 	d.log.Info("configuration read again", native.Key, native.Configured, "changed", strings.Join(changed, ", "))
@@ -103,6 +104,21 @@ func (d *Daemon) reload() {
 	if len(restart) > 0 {
 		d.log.Warn("changed settings take effect at the next start: systemctl restart ctsync", native.Key, native.RestartNeeded, "settings", strings.Join(restart, ", "))
 	}
+	return nil
+}
+
+// reloaded has the configuration read again, and answers when it is in force or refused.
+func (d *Daemon) reloaded(c *call) int {
+	answer := make(chan error, 1)
+	select {
+	case d.reloads <- answer:
+	case <-c.ctx.Done():
+		return exitFailed
+	}
+	if err := <-answer; err != nil {
+		return c.failed("refused, the old configuration goes on:\n%v", err)
+	}
+	return exitOK
 }
 
 // apply takes over what can be applied; the rest of the configuration stays, so that it is named again.

@@ -32,6 +32,7 @@ func reloading(t *testing.T) (*fake, func(text string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Control = f.cfg.Control
 	f.cfg = cfg
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -92,4 +93,26 @@ func TestSIGHUP(t *testing.T) {
 	}
 	f.awaitLog("next start")
 	f.awaitLog("settings=purge-timeout")
+}
+
+// Who asks for a reload is told how it went, be it the file's fault or the keys'.
+func TestReloadAnswers(t *testing.T) {
+	f, put := reloading(t)
+	for _, c := range []struct {
+		text, says string
+		exit       int
+	}{
+		{plain + "log-level debug\n", "", 0},
+		{plain + "fly high\n", "fly", 1},
+		{plain + "key-file " + f.path + ".none\n", "ctsync keygen", 1},
+		{plain, "", 0},
+	} {
+		put(c.text)
+		if _, stderr, exit := f.ask("reload"); exit != c.exit || !strings.Contains(stderr, c.says) {
+			t.Errorf("%q: exit code %d, %s", c.text, exit, stderr)
+		}
+	}
+	if got := f.level.Level().String(); got != "INFO" {
+		t.Errorf("the level is %s", got)
+	}
 }
