@@ -1,4 +1,4 @@
-// Man renders the manual: ctsync(8) and ctsync-keepalived(7) from the texts beside it, ctsync.conf(5) from
+// Man renders the manual: ctsync(8), ctsync-keepalived(7) and ctsync-pacemaker(7) from the texts beside it, ctsync.conf(5) from
 // docs/ctsync.conf.md. The commands are what the program itself says of them, the examples are the files that
 // the package ships. It runs in the checkout's root.
 package main
@@ -41,6 +41,7 @@ func write(program, version string, date time.Time, out string) error {
 	for name, read := range map[string]func() (string, error){
 		"ctsync.8":            page("packaging/man/ctsync.8.md"),
 		"ctsync-keepalived.7": page("packaging/man/ctsync-keepalived.7.md"),
+		"ctsync-pacemaker.7":  page("packaging/man/ctsync-pacemaker.7.md"),
 		"ctsync.conf.5":       reference,
 	} {
 		text, err := read()
@@ -99,5 +100,5 @@ func reference() (string, error) {
 	return "# CTSYNC.CONF 5 \"@DATE@\" \"ctsync @VERSION@\" \"File formats\"\n\n" +
 		"## NAME\n\nctsync.conf - what ctsync replicates, with whom, and who drives it\n\n## DESCRIPTION\n" +
 		title.ReplaceAllStringFunc(text, strings.ToUpper) +
-		"\n## SEE ALSO\n\n**ctsync**(8), **ctsync-keepalived**(7)\n", nil
+		"\n## SEE ALSO\n\n**ctsync**(8), **ctsync-keepalived**(7), **ctsync-pacemaker**(7)\n", nil
 }
