@@ -53,11 +53,12 @@ clean:
 deb:
 	packaging/deb/build.sh build/deb
 
-# The package in booted containers: installed, started, driven by keepalived, upgraded, purged.
+# The package in booted containers: installed, started, driven by keepalived and by Pacemaker, upgraded, purged. Two tests at a
+# time, which wait for most of theirs.
 test-deb:
 	tests/package/install.sh
 	go vet -tags deb ./tests/package/
-	go test $(as_root) -count=1 -timeout 15m -tags deb $(flags) ./tests/package/
+	go test $(as_root) -count=1 -timeout 20m -parallel 2 -tags deb $(flags) ./tests/package/
 
 # conntrackd and ctsync in turns under the same load: one table, and build/bench.json for programs. bench='-help' tells
 # the flags; BIG=1 lets the tables be larger than nf_conntrack_max, which is put back.

@@ -85,7 +85,7 @@ func TestManual(t *testing.T) {
 	if err := command("dpkg-deb", "-x", built(t, older), dir); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"man5/ctsync.conf.5.gz", "man7/ctsync-keepalived.7.gz", "man8/ctsync.8.gz"} {
+	for _, page := range []string{"man5/ctsync.conf.5.gz", "man7/ctsync-keepalived.7.gz", "man7/ctsync-pacemaker.7.gz", "man8/ctsync.8.gz"} {
 		cmd := exec.Command("man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", filepath.Join(dir, "usr/share/man", page))
 		cmd.Env = append(os.Environ(), "MANWIDTH=80", "LC_ALL=C.UTF-8")
 		var warnings strings.Builder

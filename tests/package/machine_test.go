@@ -19,6 +19,9 @@ import (
 type machine struct {
 	t      *testing.T
 	name   string
+	host   string // its own name
+	root   *root
+	number int    // its host part of addresses
 	run    string // its folder
 	leader int    // its process 1, as seen from here
 	nspawn *exec.Cmd
@@ -49,7 +52,7 @@ func (r *root) boot(t *testing.T, host string, nspawn ...string) *machine {
 func (r *root) bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
 	t.Helper()
 	base := r.path(t)
-	m := &machine{t: t, name: fmt.Sprintf("ctsync-%d-%s", os.Getpid(), host), run: filepath.Join(scratch, host)}
+	m := &machine{t: t, root: r, host: host, name: fmt.Sprintf("ctsync-%d-%s-%s", os.Getpid(), t.Name(), host), run: filepath.Join(scratch, t.Name()+"-"+host)}
 	for _, dir := range []string{"upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(m.run, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -103,7 +106,7 @@ func (m *machine) findLeader() bool {
 // halt ends the machine: politely, and after ten seconds not.
 func (m *machine) halt() {
 	if off := m.off(); m.t.Failed() && m.leader != 0 && !off {
-		out, _ := m.try("journalctl -b --no-pager -u ctsync -u keepalived -n 60; systemctl status ctsync keepalived --no-pager -n 0; ctsync status")
+		out, _ := m.try("journalctl -b --no-pager -o short-precise -u ctsync -n 100; journalctl -b --no-pager -u keepalived -u corosync -u pacemaker -n 100; systemctl status ctsync keepalived --no-pager -n 0; ctsync status")
 		m.t.Logf("the journal of %s:\n%s", m.name, out)
 	}
 	_ = m.nspawn.Process.Signal(syscall.SIGTERM)

@@ -24,7 +24,7 @@ type network struct {
 var bridges = []string{"outside", "inside", "sync"}
 
 func newNetwork(t *testing.T) *network {
-	id := fmt.Sprintf("ctsync-%d-", os.Getpid())
+	id := fmt.Sprintf("ctsync-%d-%s-", os.Getpid(), t.Name())
 	n := &network{t, id + "hub", id + "client", id + "server"}
 	for _, ns := range []string{n.hub, n.client, n.server} {
 		n.ip("netns", "add", ns)

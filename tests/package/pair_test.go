@@ -17,20 +17,41 @@ import (
 // node boots a machine with the package, between the networks.
 func (n *network) node(r *root, name string, number int) *machine {
 	n.t.Helper()
+	m := n.boot(r, name, number)
+	m.must(install + m.put(built(n.t, older)))
+	n.connect(m)
+	return m
+}
+
+// again boots a machine that is off, with what is on its disk.
+func (n *network) again(m *machine) *machine {
+	n.t.Helper()
+	m = n.boot(m.root, m.host, m.number)
+	n.connect(m)
+	return m
+}
+
+func (n *network) boot(r *root, name string, number int) *machine {
+	n.t.Helper()
 	var options []string
-	for i := range 3 {
+	for i := range bridges {
 		options = append(options, fmt.Sprintf("--network-veth-extra=%s%d:eth%d", name, i, i))
 	}
 	m := r.bootIn(n.t, n.hub, name, options...)
+	m.number = number
+	return m
+}
+
+// connect gives a node its cables, addresses and ruleset.
+func (n *network) connect(m *machine) {
+	n.t.Helper()
 	for i, bridge := range bridges {
-		n.plug(fmt.Sprintf("%s%d", name, i), bridge)
+		n.plug(fmt.Sprintf("%s%d", m.host, i), bridge)
 	}
 	m.must(fmt.Sprintf(`ip address add 192.0.2.%[1]d/25 dev eth0; ip address add 10.0.0.%[1]d/24 dev eth1
 		ip address add 192.0.2.%[2]d/30 dev eth2; for i in 0 1 2; do ip link set eth$i up; done
-		sysctl -qw net.ipv4.ip_forward=1 net.netfilter.nf_conntrack_tcp_loose=0`, number, number+127))
-	m.must(install + m.put(built(n.t, older)))
-	m.must("nft -f " + examples + "nftables.nft")
-	return m
+		sysctl -qw net.ipv4.ip_forward=1 net.netfilter.nf_conntrack_tcp_loose=0
+		nft -f %[3]snftables.nft`, m.number, m.number+127, examples))
 }
 
 // firewall is a node that is set up with keepalived, from the examples in the package and nothing else.
@@ -82,6 +103,7 @@ type pair struct {
 // TestPair: two nodes that were set up by the manual keep every connection through whatever happens to one of them,
 // those that began after the last mishap as well as the old ones, and their journals tell what it was.
 func TestPair(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	p := &pair{network: n, a: n.firewall("a", 2, 150), b: n.firewall("b", 3, 100)}
 	p.ofA, p.ofB, p.crowd = diary{m: p.a}, diary{m: p.b}, crowd{n: n}
@@ -116,11 +138,17 @@ func (p *pair) settled(active, standby *machine) {
 	standby.role("standby", 15*time.Second)
 	for _, m := range []*machine{active, standby} {
 		m.must("ctsync wait-synced --timeout 15s")
+		if got := m.must("conntrack -L -p tcp --dport 7 2>/dev/null | grep -c ESTABLISHED || true"); got != fmt.Sprint(len(p.crowd.members)) {
+			p.t.Errorf("%s says that it is in sync, and its kernel has %s of %d connections", m.name, got, len(p.crowd.members))
+		}
 	}
 }
 
 func (p *pair) keepalivedStopped() {
-	p.crowd.during("keepalived stopped", 2*time.Second, func() { p.a.must("systemctl stop keepalived") })
+	p.crowd.during("keepalived stopped", 2*time.Second, func() {
+		p.a.must("systemctl stop keepalived")
+		p.b.role("active", 5*time.Second)
+	})
 	p.ofA.tells(journal.SteppedBack)
 	p.ofB.tells(journal.TakingOver, journal.Takeover)
 	p.a.must("systemctl start keepalived")
@@ -142,7 +170,10 @@ func (p *pair) upgraded() {
 }
 
 func (p *pair) linkCut() {
-	p.crowd.during("link cut", 2*time.Second, func() { p.ip("-n", p.hub, "link", "set", "b0", "down") })
+	p.crowd.during("link cut", 2*time.Second, func() {
+		p.ip("-n", p.hub, "link", "set", "b0", "down")
+		p.a.role("active", 15*time.Second)
+	})
 	p.ofB.tells(journal.SteppedBack)
 	p.ofA.tells(journal.TakingOver, journal.Takeover)
 	p.ip("-n", p.hub, "link", "set", "b0", "up")
@@ -154,7 +185,7 @@ func (p *pair) syncLinkCut() {
 	p.crowd.during("sync link cut", 0, func() {
 		p.ip("-n", p.hub, "link", "set", "a2", "down")
 		p.ofB.tells(journal.PeerLost)
-		p.crowd.n.dial().goesOn()
+		p.crowd.join(1)
 		p.ip("-n", p.hub, "link", "set", "a2", "up")
 		p.ofB.tells(journal.PeerFound)
 	})
@@ -199,7 +230,10 @@ func (p *pair) powerCut() {
 		p.t.Errorf("errors in the journal of a:\n%s", strings.TrimSpace(out))
 	}
 	p.b.must("systemctl restart ctsync && ctsync wait-synced --timeout 15s")
-	p.crowd.during("power cut", 5*time.Second, p.a.cut)
+	p.crowd.during("power cut", 2*time.Second, func() {
+		p.a.cut()
+		p.b.role("active", 15*time.Second)
+	})
 	p.ofB.tells(journal.PeerLost)
 	p.ofB.tells(journal.Takeover)
 	p.b.role("active", 5*time.Second)

@@ -27,7 +27,7 @@ type root struct {
 // installed is what every one has besides the base: what a firewall with ctsync has anyway.
 const installed = "systemd,systemd-sysv,dbus,udev,keepalived,nftables,iproute2,iputils-ping,conntrack,procps,netcat-openbsd,bash-completion"
 
-var bookworm = &root{suite: "bookworm", packages: installed}
+var bookworm, trixie = &root{suite: "bookworm", packages: installed}, &root{suite: "trixie", packages: installed}
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
