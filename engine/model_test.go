@@ -134,6 +134,29 @@ func TestForgottenEndsAreNotPassedOver(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestForgottenWhileItIsGiven is WAS_GIVE: the ends at the end of a long answer are forgotten while its beginning goes out.
+func TestForgottenWhileItIsGiven(t *testing.T) {
+	p := activeAndStandby(t, few)
+	f, g := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(time.Second)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.hold = func(_ *fake, typ wire.Type) bool { return typ == wire.Want }
+	for i := range 2000 {
+		p.packet(p.a, conn(100+i, noNAT))
+	}
+	p.advance(beatEvery)
+	p.tell(p.a, &Tick{})
+	pruned := p.a.e.peers.pruned
+	p.end(p.a, f, g)
+	p.tell(p.a, &Keys{}) // a heartbeat
+	p.advance(pruned.Add(beatEvery - 500*time.Microsecond).Sub(p.now))
+	p.lose, p.hold = nil, nil
+	p.release(wire.Want)
+	p.advance(50 * time.Millisecond)
+	p.b.wantNote(NoteMismatch, 0)
+	p.b.ops = nil
+}
+
 // TestNothingHeldAndLateData is WAS_BASE: who holds nothing asks as from the log's end, and then DATA from before
 // that comes late.
 func TestNothingHeldAndLateData(t *testing.T) {
