@@ -15,6 +15,9 @@ type network struct {
 	dup     float64
 	jitter  time.Duration
 	carried int
+	rate    int // bytes a second, 0 any
+	most    int // bytes of a datagram, 0 any
+	busy    time.Time
 }
 
 func (t *network) init(w *world, nodes int) {
@@ -27,6 +30,7 @@ func (t *network) init(w *world, nodes int) {
 }
 
 func (t *network) heal() {
+	t.rate, t.most = 0, 0
 	t.loss, t.dup, t.jitter = 0, 0, 300*time.Microsecond
 	for i := range t.cut {
 		clear(t.cut[i])
@@ -58,11 +62,34 @@ func (t *network) carry(from, to *node, payload []byte) {
 	if t.cut[from.id][to.id] || t.loss > 0 && w.rng.Float64() < t.loss {
 		return
 	}
+	if t.most > 0 && len(payload) > t.most {
+		return
+	}
+	wait, ok := t.queued(len(payload))
+	if !ok {
+		return
+	}
 	t.carried++
 	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: bytes.Clone(payload), From: from.addr}}}
-	w.after(100*time.Microsecond+w.between(0, t.jitter), func() {
+	w.after(wait+100*time.Microsecond+w.between(0, t.jitter), func() {
 		if !to.off {
 			to.input(in)
 		}
 	})
+}
+
+// queued is how long so many bytes wait for a clogged link; false: they are dropped.
+func (t *network) queued(bytes int) (time.Duration, bool) {
+	if t.rate == 0 {
+		return 0, true
+	}
+	if t.busy.Before(t.w.now) {
+		t.busy = t.w.now
+	}
+	wait := t.busy.Sub(t.w.now)
+	if wait > clogged {
+		return 0, false
+	}
+	t.busy = t.busy.Add(time.Duration(bytes) * time.Second / time.Duration(t.rate))
+	return wait, true
 }

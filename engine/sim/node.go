@@ -34,6 +34,7 @@ type node struct {
 	spoken  time.Time // when the newest notice arrives
 	tick    int
 	thaw    time.Time
+	skew    time.Duration // its clock against the world's
 	backlog []engine.Input
 	ready   engine.Readiness
 	file    bool // the readiness file says ready
@@ -144,7 +145,7 @@ func (n *node) step(in engine.Input) {
 	if d, ok := in.(*engine.Datagrams); ok && w.replayer != nil {
 		defer w.replayer.delivered(n, d)()
 	}
-	out := n.eng.Step(w.now, in)
+	out := n.eng.Step(w.now.Add(n.skew), in)
 	w.judge.follow(n)
 	w.watch(n)
 	n.carryOut(out)
@@ -155,7 +156,7 @@ func (n *node) step(in engine.Input) {
 // wake gives the engine its deadline.
 func (n *node) wake() {
 	n.tick++
-	tick, at := n.tick, n.eng.Deadline()
+	tick, at := n.tick, n.eng.Deadline().Add(-n.skew)
 	if at.Before(n.w.now.Add(50 * time.Microsecond)) {
 		at = n.w.now.Add(50 * time.Microsecond)
 	}

@@ -242,6 +242,9 @@ func Run(seed int64, verbose func(string), watched string) Result {
 		w.upgrade = newUpgrade(w)
 		w.upgrade.begin()
 	}
+	if seed%3 == 1 {
+		newTrouble(w).begin()
+	}
 	w.play()
 	r := Result{Seed: seed, Failure: w.failure, Time: w.now.Sub(w.begin), Steps: w.steps, Faults: w.kinds, Stats: w.stats}
 	for _, n := range w.nodes {

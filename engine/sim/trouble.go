@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"math/rand"
+	"time"
+
+	"ctsync/engine"
+)
+
+// trouble is what else goes wrong in one life of three, from a source of its own: links that are clogged or drop what
+// is long, and clocks that jump.
+type trouble struct {
+	w   *world
+	rng *rand.Rand
+}
+
+func newTrouble(w *world) *trouble {
+	return &trouble{w: w, rng: rand.New(rand.NewSource(w.seed ^ 0x6d6f7265))}
+}
+
+func (t *trouble) begin() { t.w.after(4*time.Second, t.next) }
+
+func (t *trouble) next() {
+	t.w.after(t.between(500*time.Millisecond, 8*time.Second), func() {
+		if t.w.fault.until.IsZero() {
+			return // peace
+		}
+		[]func(){t.clog, t.narrow, t.jump}[t.rng.Intn(3)]()
+		t.next()
+	})
+}
+
+// clog lets so many bytes a second through the link; what would wait for longer than clogged is dropped.
+func (t *trouble) clog() {
+	t.strikes("clogged link")
+	t.w.net.rate = 5000 << t.rng.Intn(6)
+	t.w.after(t.between(time.Second, 8*time.Second), func() { t.w.net.rate = 0 })
+}
+
+const clogged = 400 * time.Millisecond
+
+// narrow drops what is longer than some hundred bytes; the nodes hear of it after a while, or not at all.
+func (t *trouble) narrow() {
+	t.strikes("long datagrams dropped")
+	most := 576 + t.rng.Intn(500)
+	t.w.net.most = most
+	if t.rng.Intn(3) > 0 {
+		t.w.after(t.between(10*time.Millisecond, 2*time.Second), func() { t.limit(most) })
+	}
+	t.w.after(t.between(time.Second, 8*time.Second), func() {
+		t.w.net.most = 0
+		t.limit(t.w.payload)
+	})
+}
+
+func (t *trouble) limit(bytes int) {
+	for _, n := range t.w.nodes {
+		n.input(&engine.PayloadLimit{Bytes: bytes})
+	}
+}
+
+// jump moves the clock that a node's engine is told: mostly on, as after a sleep, at times back.
+func (t *trouble) jump() {
+	t.strikes("clock jump")
+	n := t.w.nodes[t.rng.Intn(len(t.w.nodes))]
+	d := t.between(10*time.Millisecond, 8*time.Second)
+	if t.rng.Intn(4) == 0 {
+		d = -d / 4
+	}
+	t.w.trace(n, "clock jumps by %v", d)
+	n.skew += d
+	if n.eng != nil && !n.frozen() {
+		n.wake()
+	}
+}
+
+func (t *trouble) strikes(what string) {
+	t.w.trace(nil, "FAULT %s", what)
+	t.w.count(what)
+}
+
+func (t *trouble) between(a, b time.Duration) time.Duration {
+	return a + time.Duration(t.rng.Int63n(int64(b-a)+1))
+}
