@@ -13,6 +13,7 @@ var (
 	seed  = flag.Int64("seed", 0, "replay this seed with its whole trace")
 	seeds = flag.Int("seeds", 0, "simulate so many seeds, beginning with -first, and say what was met")
 	watch = flag.String("watch", "", "with -seed: show what every node holds of this key, given as the trace shows it")
+	stop  = flag.Bool("stop", false, "with -seeds: end at the first failure")
 	first = flag.Int64("first", 1, "first of -seeds")
 )
 
@@ -29,6 +30,9 @@ func TestSeeds(t *testing.T) {
 	failed := 0
 	begin := time.Now()
 	for r := range runAll(from, n) {
+		if failed > 0 && *stop {
+			break
+		}
 		total.Time += r.Time
 		total.Steps += r.Steps
 		for k, v := range r.Faults {
