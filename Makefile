@@ -79,13 +79,17 @@ test-monitoring: build
 	go vet -tags monitoring ./packaging/monitoring/
 	go test $(as_root) -count=1 -timeout 5m -tags monitoring $(flags) ./packaging/monitoring/
 
-# Simulations with seeds that nobody has tried: make sim SEEDS=1000 FIRST=5001
+# Simulations with seeds that nobody has tried: make sim SEEDS=1000 FIRST=5001. At the end, what of the engine none of
+# them reached. See docs/SIMULATION.md.
 SEEDS ?= 1000
 FIRST ?= 1
+core  := ctsync/engine,ctsync/engine/cache,ctsync/engine/flow,ctsync/engine/wire
 
 .PHONY: sim
 sim:
-	go test ./engine/sim -run 'TestSeeds$$' -seeds=$(SEEDS) -first=$(FIRST) -v -timeout 60m
+	mkdir -p build
+	go test ./engine/sim -run 'TestSeeds$$' -seeds=$(SEEDS) -first=$(FIRST) -v -timeout 60m -coverpkg=$(core) -coverprofile=build/sim.cover
+	go run ./tests/reach build/sim.cover
 
 # The protocol's states, exhausted by spin: see docs/MODEL.md. model=quick takes the smaller bounds.
 model ?=
