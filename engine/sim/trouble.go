@@ -8,7 +8,7 @@ import (
 )
 
 // trouble is what else goes wrong in one life of three, from a source of its own: links that are clogged or drop what
-// is long, and clocks that jump.
+// is long, clocks that jump, and an operator who tries one command after the other.
 type trouble struct {
 	w   *world
 	rng *rand.Rand
@@ -25,7 +25,7 @@ func (t *trouble) next() {
 		if t.w.fault.until.IsZero() {
 			return // peace
 		}
-		[]func(){t.clog, t.narrow, t.jump}[t.rng.Intn(3)]()
+		[]func(){t.clog, t.narrow, t.jump, t.command}[t.rng.Intn(4)]()
 		t.next()
 	})
 }
@@ -72,6 +72,28 @@ func (t *trouble) jump() {
 	if n.eng != nil && !n.frozen() {
 		n.wake()
 	}
+}
+
+// verbs are the operator's.
+var verbs = []struct {
+	verb engine.Verb
+	name string
+}{
+	{engine.VerbCommit, "commit"},
+	{engine.VerbFlushInternal, "flush internal"},
+	{engine.VerbFlushExternal, "flush external"},
+	{engine.VerbResync, "resync"},
+	{engine.VerbBulk, "bulk"},
+	{engine.VerbRequestResync, "request resync"},
+	{engine.VerbResetStatistics, "reset statistics"},
+}
+
+// command gives a node one command.
+func (t *trouble) command() {
+	t.strikes("operator's command")
+	n, v := t.w.nodes[t.rng.Intn(len(t.w.nodes))], verbs[t.rng.Intn(len(verbs))]
+	t.w.trace(n, "command %s", v.name)
+	n.input(&engine.Command{ID: uint64(t.rng.Int63()), Verb: v.verb})
 }
 
 func (t *trouble) strikes(what string) {
