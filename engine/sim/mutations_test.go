@@ -111,8 +111,24 @@ func TestMutations(t *testing.T) {
 	if !*mutations {
 		broken = rules[:1]
 	}
+	by := map[string]string{}
 	for _, m := range broken {
-		t.Run(m.name, func(t *testing.T) { t.Log(found(t, withMutation(t, m.file, m.old, m.new))) })
+		t.Run(m.name, func(t *testing.T) {
+			line := found(t, withMutation(t, m.file, m.old, m.new))
+			t.Log(line)
+			seed, rest, _ := strings.Cut(line, ": ")
+			invariant, _, _ := strings.Cut(rest, ":")
+			by[m.name] = seed + ", " + invariant
+		})
+	}
+	if *document {
+		document, err := os.ReadFile(documentFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(documentFile, []byte(mutationsIn(string(document), by)), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
