@@ -60,7 +60,7 @@ func (e *Engine) Inspect() Inspection {
 		Entries: e.tbl.Len(), Copies: e.tbl.Copies(), Tombstones: e.log.Tombs,
 		Dirty: e.writer.pending(), Waiting: len(e.writer.waiting), Outstanding: e.writer.outstanding,
 		Failed: e.writer.failing, Held: len(e.evict.waiting) + len(e.evict.evicted),
-		Own: e.listedBy(ownOwner),
+		Own: e.listedBy(ownOwner, e.log.Live+e.log.Tombs),
 	}
 	if e.peers.leader != nil {
 		in.Leader = e.peers.leader.epoch
@@ -69,14 +69,15 @@ func (e *Engine) Inspect() Inspection {
 		in.Peers = append(in.Peers, PeerInspection{
 			Name: p.name, Epoch: p.epoch, Role: p.role, Live: p.live(e.now), Adoptable: p.adoptable(),
 			Have: p.rep.Have, Last: p.last, TheyHave: p.theyHave, Intervals: p.rep.Intervals(),
-			Tombstones: p.rep.Tombs(), Restarts: p.restarts, ProvenAt: p.provenAt, Flows: e.listedBy(p.owner),
+			Tombstones: p.rep.Tombs(), Restarts: p.restarts, ProvenAt: p.provenAt, Flows: e.listedBy(p.owner, p.rep.Live+p.rep.Tombs()),
 		})
 	})
 	return in
 }
 
-// listedBy is every copy of owner, tombstones included, in order of entry.
-func (e *Engine) listedBy(owner uint8) (all []Listed) {
+// listedBy is every copy of owner, some n of them, tombstones included, in order of entry.
+func (e *Engine) listedBy(owner uint8, n int) []Listed {
+	all := make([]Listed, 0, n)
 	for r := ref(1); r <= e.tbl.Top(); r++ {
 		if !e.tbl.Used(r) {
 			continue
@@ -128,7 +129,7 @@ func (e *Engine) Replica(epoch wire.Epoch) []Listed {
 	if p == nil {
 		return nil
 	}
-	return e.listedBy(p.owner)
+	return e.listedBy(p.owner, p.rep.Live+p.rep.Tombs())
 }
 
 // RoleNow is the role, as Status has it.

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that the demo and the tests run, those that are missing only, and starts nothing:
-# no service runs because of this, neither now nor after the next boot.
+# no service runs because of this, neither now nor after the next boot. Others may be named: command:package.
 set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command:package
 tools='ip:iproute2 nft:nftables conntrack:conntrack conntrackd:conntrackd keepalived:keepalived
-	dbus-daemon:dbus-daemon ping:iputils-ping'
+	dbus-daemon:dbus-daemon ping:iputils-ping'" $*"
 
 missing=
 for tool in $tools; do

@@ -103,6 +103,14 @@ func (s *sight) cameAfter(h *history, epoch wire.Epoch, mark uint32) bool {
 	return len(t) == 0 || t[0].at.After(h.endedAt[mark])
 }
 
+// forgets is told that an operator has n forget what it heard, the marks of adoption with it: what comes again then
+// counts as new.
+func (j *judge) forgets(n *node) {
+	for epoch, t := range j.of(n).trail {
+		j.of(n).trail[epoch] = append(t, knew{j.w.now, 0})
+	}
+}
+
 // knewAt is how much of epoch's log was known at t.
 func (s *sight) knewAt(epoch wire.Epoch, t time.Time) (have uint64) {
 	for _, k := range s.trail[epoch] {

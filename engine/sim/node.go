@@ -145,6 +145,9 @@ func (n *node) step(in engine.Input) {
 	if d, ok := in.(*engine.Datagrams); ok && w.replayer != nil {
 		defer w.replayer.delivered(n, d)()
 	}
+	if c, ok := in.(*engine.Command); ok && c.Verb == engine.VerbFlushExternal {
+		w.judge.forgets(n)
+	}
 	out := n.eng.Step(w.now.Add(n.skew), in)
 	w.judge.follow(n)
 	w.watch(n)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +19,11 @@ var (
 )
 
 // fixedSeeds are simulated by every run of the tests.
-const fixedSeeds = 100
+const fixedSeeds = 300
 
 // TestSeeds simulates the fixed seeds, or with -seeds as many as one likes.
 func TestSeeds(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	n, from := fixedSeeds, int64(1)
 	if *seeds > 0 {
 		n, from = *seeds, *first
