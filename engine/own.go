@@ -132,6 +132,7 @@ func (e *Engine) overtook(r ref) {
 const eventsLate = 2
 
 func (e *Engine) changed(r ref, ev *flow.Event) {
+	e.tracksAgain(r, ev)
 	own := e.log.Lives(r)
 	switch {
 	case e.evict.holds(own):
@@ -152,6 +153,15 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		if unknown && e.dump.current {
 			e.askWhether(r) // it may have ended already, by an operation of ours (PROTOCOL K10)
 		}
+	}
+}
+
+// tracksAgain notes that the kernel tracks windows again in an entry of ours: a new connection with the tuple of one that
+// ended a moment ago began in it, for which the kernel clears what we wrote (nf_conntrack_proto_tcp.c, on a SYN-ACK out of
+// sync).
+func (e *Engine) tracksAgain(r ref, ev *flow.Event) {
+	if ev.Flow.L4 == flow.TCP && ev.Has&flow.HasProtoInfo != 0 && ev.Flow.TCPFlags[0]&ev.Flow.TCPFlags[1]&flow.TCPFlagBeLiberal == 0 {
+		e.tbl.Entry(r).Kern &^= kLiberal
 	}
 }
 

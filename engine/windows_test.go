@@ -57,3 +57,25 @@ func TestFlowsGivenBackAreLoosened(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestAFlowThatBeganAgainIsLoosenedAgain: a connection that reuses the tuple of one that ended a moment ago begins in its
+// entry, and the kernel tracks windows there again.
+func TestAFlowThatBeganAgainIsLoosenedAgain(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1") // liberal
+	p.advance(2 * time.Second)
+	for _, state := range []uint8{flow.TCPSynRecv, flow.TCPEstablished} {
+		f.State = state
+		p.event(p.b, flow.EventUpdate, f)
+	}
+	p.advance(200 * time.Millisecond)
+	p.swap(p.b, p.a)
+	p.advance(2 * time.Second)
+	p.a.ops = nil
+	p.swap(p.a, p.b)
+	p.b.wantOps("update 1")
+	p.a.ops = nil
+}
