@@ -28,7 +28,7 @@ func misconfigured(m *machine) {
 		m.must("printf '100\\n' >/run/ctsync-track/ready") // as of a standby that was ready
 		m.must("echo nonsense >>/etc/ctsync/ctsync.conf")
 		m.must("kill -9 $(systemctl show -p MainPID --value ctsync)")
-		m.soon(result+" | grep -q 78", 10*time.Second)
+		m.soon(result+" | grep failed | grep -q 78", 10*time.Second)
 		m.says("cat /run/ctsync-track/ready", c.ready)
 	}
 	m.must("journalctl -u ctsync -q CTSYNC_EVENT=" + string(journal.ConfigurationRefused) + " -o cat | grep -q 'nothing is started'")
