@@ -167,11 +167,15 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case ent.Kern&kLiberal == 0:
+	case ent.Kern&kLiberal == 0 || e.ranDown(ent):
 		ent.Kern |= kRewrite
 		e.dirty(r)
 	}
 }
+
+// ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its
+// connection may have gone through another node: at a warm standby, and at a hot one whose leader was silent for long.
+func (e *Engine) ranDown(ent *entry) bool { return e.role.is == TakingOver && ent.Due <= e.seconds() }
 
 // endedHere says that entry r ended here, while this node acted, later than p can have listed it as copy c says, or
 // perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there.
@@ -210,11 +214,13 @@ func (e *Engine) lastAt(t time.Time) uint64 {
 // node, whose copy c is, and window tracking would refuse its packets here (O8).
 func (e *Engine) loosen(r ref, own, c *copyOf) {
 	ent := e.tbl.Entry(r)
-	if ent.Key.L4 != flow.TCP || ent.Kern&(kPresent|kLiberal) != kPresent || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
+	metElsewhere := e.role.is == TakingOver && own.Seq <= e.purge.last // not here since we stepped down
+	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent)
+	if !needs || ent.Kern&kPresent == 0 || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
 		return
 	}
-	if e.role.is == TakingOver && own.Seq <= e.purge.last && own.Value.State != c.Value.State {
-		f := e.flowOf(r, c) // not met here since we stepped down, so the other node's state is the newer
+	if metElsewhere && own.Value.State != c.Value.State {
+		f := e.flowOf(r, c) // so the other node's state is the newer
 		own = e.log.Put(r, false)
 		e.setValue(own, &f.Value, f.Extra)
 		e.internal(r).Updated++

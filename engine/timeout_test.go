@@ -109,3 +109,26 @@ func TestARefreshedCopyOfATableEntry(t *testing.T) {
 		t.Fatalf("%v left", left)
 	}
 }
+
+// TestWhatRanDownAtAWarmStandbyIsRenewed: an entry that is there from before has not been refreshed by the packets that
+// went through the other node.
+func TestWhatRanDownAtAWarmStandbyIsRenewed(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(1, noNAT)
+	f.L4, f.State, f.Timeout = flow.UDP, 0, 120
+	f.Reply = f.Inverse()
+	p.packet(p.a, f)
+	p.advance(time.Second)
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1")
+	p.advance(50 * time.Second)
+	p.a.wantOps()
+	p.swap(p.b, p.a)
+	p.a.wantOps("update 1")
+	if left := expires(p, p.a, 1).Sub(p.now); left < 118*time.Second {
+		t.Errorf("%v left", left)
+	}
+	p.advance(50 * time.Second)
+	p.swap(p.a, p.b)
+	p.b.wantOps("update 1")
+}

@@ -104,7 +104,7 @@ func (c *clients) open(master *conn) {
 	if n == nil {
 		return
 	}
-	x := &conn{key: k, born: c.w.now, master: master, sparse: rng.Intn(7) == 0 && !c.calm}
+	x := &conn{key: k, born: c.w.now, master: master, sparse: rng.Intn(7) == 0}
 	switch r := rng.Intn(10); {
 	case r < 4:
 	case r < 6:

@@ -94,7 +94,7 @@ func TestSeed(t *testing.T) {
 
 // TestOrderlyFailoversLoseNothing: without trouble no established connection is lost.
 func TestOrderlyFailoversLoseNothing(t *testing.T) {
-	for s := int64(1); s <= 12; s++ {
+	for s := int64(1); s <= 24; s++ {
 		if r := RunCalm(s); r.Failure != nil {
 			t.Fatal(r.Failure)
 		}
