@@ -201,3 +201,23 @@ func TestACreateThatWasPerhapsCarriedOut(t *testing.T) {
 	p.b.wantLists(1, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestFixedTime: a copy of GRE has a fixed timeout, so that a standby's lasts longer as a new one only.
+func TestFixedTime(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(7, noNAT)
+	f.L4, f.State = flow.GRE, 0
+	f.Reply = f.Inverse()
+	p.packet(p.a, f)
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("create 7")
+	f.Mark = 5
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("create 7", "delete 7")
+	p.advance(20 * time.Minute)
+	if n := len(p.b.ops); n < 4 || n%2 != 0 {
+		t.Errorf("operations %q", p.b.ops)
+	}
+	p.b.ops = nil
+}

@@ -272,7 +272,7 @@ func (e *Engine) operation(r ref) bool {
 		e.writer.later(e, r)
 	case want == goalThere && !present:
 		e.send1(r, flow.OpCreate, c)
-	case want == goalThere && (e.role.is == Standby && ent.Kern&(kReplace|kReborn) != 0 || ent.Shape != e.shapeOf(ent, c)):
+	case want == goalThere && (e.role.is == Standby && (ent.Kern&(kReplace|kReborn) != 0 || isFixed(ent)) || ent.Shape != e.shapeOf(ent, c)):
 		e.replace(r)
 	case want == goalThere:
 		e.send1(r, flow.OpUpdate, c)
@@ -285,6 +285,11 @@ func (e *Engine) operation(r ref) bool {
 		return false
 	}
 	return true
+}
+
+// isFixed says that what we wrote of ent has a fixed timeout (see flow.Op): it lasts longer as a new one only.
+func isFixed(ent *entry) bool {
+	return ent.Key.L4 == flow.GRE && ent.Key.Kind == flow.KindFlow && ent.Kern&(kPresent|kLiberal) == kPresent|kLiberal
 }
 
 // shape is how that is remembered which changes and which the kernel cannot be told to change: the reply tuple,
@@ -335,6 +340,9 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 		e.keepOwn(r, &f)
 		if e.tbl.Entry(r).Kern&kNoMaster != 0 {
 			f.Status &^= flow.Expected
+		}
+		if isFixed(e.tbl.Entry(r)) {
+			f.Status |= flow.FixedTime
 		}
 	} else {
 		e.tbl.Entry(r).Shape = shape(&f.Key, &f.Reply, f.Extra)

@@ -54,7 +54,7 @@ const (
 // A create carries everything that Flow has: NAT by CTA_NAT_SRC and CTA_NAT_DST over the plain inverse
 // reply tuple (a translated reply tuple would be accepted and then not translated), status masked to
 // SettableStatus|Confirmed, TCP flags masked to TCPFlagsKept with TCPFlagBeLiberal set in both
-// directions, timeout. An update carries timeout, mark (also 0), settable status and Expected as it is, protocol state and
+// directions, timeout, which for GRE is fixed. An update carries timeout, mark (also 0), settable status and Expected as it is, protocol state and
 // flags; never NAT, master or helper, which the kernel refuses to change.
 type Op struct {
 	Kind OpKind

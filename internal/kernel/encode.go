@@ -82,7 +82,13 @@ func appendCreate(b []byte, f *flow.Flow) []byte {
 	b = appendOrigOnly(b, f)
 	b = appendTuple(b, ctaTupleReply, &f.Key, &reply, zoneOf(f, flow.ZoneReply))
 	b = appendZone(b, f)
-	b = put32(b, ctaStatus, f.Status&flow.SettableStatus|flow.Confirmed)
+	status := f.Status&flow.SettableStatus | flow.Confirmed
+	if f.L4 == flow.GRE {
+		// The kernel keeps GRE's timeouts in the entry and sets them for one that a packet makes: the first packet
+		// of any other would give it a timeout of 0, and with that its end (nf_conntrack_proto_gre.c).
+		status |= flow.FixedTime
+	}
+	b = put32(b, ctaStatus, status)
 	b = put32(b, ctaTimeout, max(f.Timeout, 1)) // with 0 it would be gone at once
 	if f.Mark != 0 {
 		b = put32(b, ctaMark, f.Mark)

@@ -67,6 +67,9 @@ func asHeld(f flow.Flow) flow.Flow {
 			f.Status |= flow.Helper
 		}
 	}
+	if f.L4 == flow.GRE {
+		f.Status |= flow.FixedTime
+	}
 	if f.L4 == flow.TCP {
 		for i := range f.TCPFlags {
 			f.TCPFlags[i] = f.TCPFlags[i]&flow.TCPFlagsKept | flow.TCPFlagBeLiberal

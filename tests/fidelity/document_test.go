@@ -66,13 +66,32 @@ Flows whose name begins with "packets" were made by packets and rules; the other
 const closing = `
 ## Expectations
 
-What a helper announced (expect-sync) is carried with its tuple and mask, master, class, flags, translation and function: tested for FTP, SIP and
-H.323, IPv4 and IPv6, and by an FTP client behind NAT whose data connection comes after the takeover. The master's sequence adjustment comes
-with it, although no event tells of it.
+What a helper announced (expect-sync) is carried with its tuple and mask, master, class, flags, translation, function and time: tested over
+netlink for FTP, SIP and H.323, IPv4 and IPv6; and by dialogues (tests/dialogues) whose connections are announced at one node and opened at the
+next, after a takeover by keepalived, which are announced once more there and opened after the failback:
 
-- The zone of the master: the kernel does not report it with an expectation.
-- The helper of the announced connection itself: the kernel reports the master's only.
-- The time left: a new expectation has that of its helper's policy; it is corrected when the copy is renewed.
+| dialogue | translated | announced | opened after a takeover |
+|---|---|---|---|
+| FTP active (PORT, EPRT), passive (PASV) | source, destination; IPv6 source | the data connection | yes |
+| FTP passive (EPSV) | IPv6 destination | the data connection | yes |
+| TFTP | source, destination | the transfer | yes |
+| IRC (DCC) | source, destination | the peer's connection | yes |
+| Amanda | source, destination | data, messages, index | yes |
+| SIP call (INVITE with SDP) | source, destination | RTP and RTCP of both ends | yes |
+| SIP registration | source | calls to the phone, for the time that the registrar gave | yes |
+| PPTP | none, source, destination | the tunnel of a call | yes; what goes on in a translated control connection: no |
+H323ROWS
+The master's sequence adjustment comes with it, although no event tells of it; nor does one tell that a registrar agreed, which makes SIP's
+expectation active: ctsync asks the kernel.
+
+- PPTP's tunnel: the kernel that heard the call being made finds its packets by both ends' call ids, of which a packet has one. No other
+  kernel can be told, so that the expectation is carried with the other one open, for as long as the control connection lives.
+- PPTP's control connection, translated: the kernel's helper drops what goes on in one that was not begun through the same kernel (it lacks what
+  only the first packet gives an entry), so that a call ends when its ends ask each other whether they are there.
+- The zone of the master: the kernel does not report it with an expectation, so that one in a zone is not carried.
+- The helper of the announced connection itself (SIP's of a call to a registered phone, H.245's): the kernel does not report it, and takes one only
+  before the corrections of 2026.
+- A registrar's answer that comes after a takeover which the question preceded: the helper does not know the question. The next registration counts.
 
 ## Not in the table
 
@@ -85,6 +104,8 @@ with it, although no event tells of it.
 - Changes of a flow that was made before anybody listened (nf_conntrack_events=2, the kernel's default, and no daemon on the machine; or 0): it emits
   no event, ever. ctsync sets 1 when it starts. What only the table has told of is compared with the table every 5 minutes, until an event
   has told of each such flow or the last has ended, and no longer; the status counts them as silent (tested).
+- GRE's timeout: the kernel keeps it in an entry that a packet made, and would end a copy at its first packet. So a copy's is fixed: packets do not
+  extend it, a standby renews it, and after a takeover it runs out; the next packet from where the rules let one begin makes the next entry.
 - DCCP: kernels from 6.17 on do not track it.
 - Flows that begin or end at a firewall itself (a redirect to a proxy on it, for one), and link-local ones: left out on purpose.
 `

@@ -8,6 +8,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"github.com/ti-mo/conntrack"
+
+	"ctsync/engine/flow"
 )
 
 // entry is one connection as a witness sees it: the value of each field as text, "" where it has the kernel's
@@ -38,6 +40,7 @@ const (
 
 // carriedStatus are the bits of a status that are compared as such: not what the kernel is doing at the moment
 // (dying, offloaded), nor that it has looked for a translation (fDone).
+// That the timeout is fixed says of GRE only which of them is the copy.
 const carriedStatus = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x2000
 
 // library reads the table with ti-mo/conntrack, by the original direction.
@@ -78,10 +81,14 @@ func flowName(f *conntrack.Flow) string {
 }
 
 func libraryEntry(f *conntrack.Flow) entry {
+	status := uint32(f.Status) & carriedStatus
+	if f.TupleOrig.Proto.Protocol == flow.GRE {
+		status &^= flow.FixedTime
+	}
 	e := entry{
 		fReply:    tuple(&f.TupleReply),
 		fZone:     some(f.Zone|f.TupleOrig.Zone|f.TupleReply.Zone != 0, "%d/%d/%d", f.Zone, f.TupleOrig.Zone, f.TupleReply.Zone),
-		fStatus:   fmt.Sprintf("%#x", uint32(f.Status)&carriedStatus),
+		fStatus:   fmt.Sprintf("%#x", status),
 		fTimeout:  fmt.Sprint(f.Timeout),
 		fMark:     some(f.Mark != 0, "%#x", f.Mark),
 		fLabels:   some(strings.Trim(string(f.Labels), "\x00") != "", "%x", f.Labels),
