@@ -78,7 +78,7 @@ func appendExtra(b []byte, f *flow.Flow) []byte {
 		return b
 	}
 	if x.Helper != [16]byte{} {
-		b = appendHelp(b, &x.Helper)
+		b = appendHelp(b, settable(&x.Helper))
 	}
 	if x.HasMaster {
 		// No zone inside: the kernel looks the master up in the zone of the flow.
@@ -105,6 +105,21 @@ func appendChangeable(b []byte, f *flow.Flow) []byte {
 		b = putBytes(b, ctaLabels, x.Labels[:])
 	}
 	return b
+}
+
+var (
+	q931 = [16]byte{'Q', '.', '9', '3', '1'}
+	h245 = [16]byte{'H', '.', '2', '4', '5'}
+)
+
+// settable is the helper to ask for. The kernel knows H.245's for UDP and uses it for TCP (nf_conntrack_h323_main.c),
+// so that none can be given it by name: Q.931's finds nothing to read in what H.245 says, and lets what was announced
+// before be expected.
+func settable(helper *[16]byte) *[16]byte {
+	if *helper == h245 {
+		return &q931
+	}
+	return helper
 }
 
 // appendHelp: the kernel refuses a name without its NUL.

@@ -95,3 +95,17 @@ func TestExpectations(t *testing.T) {
 		t.Errorf("events %v", got)
 	}
 }
+
+// TestHelperOfH245: the kernel gives none by that name to a TCP connection; one is needed for what it announced.
+func TestHelperOfH245(t *testing.T) {
+	newNetns(t)
+	w := openWriter(t)
+	f := withExtra(newFlow(flow.TCP, "10.0.0.9", 2100, "203.0.113.21", 30000), func(x *flow.Extra) { x.Helper = h245 })
+	mustDo(t, w, ops(flow.OpCreate, f))
+	if got := do(w, flow.OpGet, f).Flow.Extra; got == nil || got.Helper != q931 {
+		t.Errorf("%+v", got)
+	}
+	media := expectation(f, 0, 4000)
+	media.L4, media.Extra.Helper = flow.UDP, h245
+	mustDo(t, w, ops(flow.OpCreate, media))
+}

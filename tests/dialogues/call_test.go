@@ -36,6 +36,7 @@ type call struct {
 	*dialogue
 	caller, callee host
 
+	master    uint16   // the port of the control connection
 	near, far net.Conn // the control connection: the caller's end and the callee's
 	text      [2]*bufio.Reader
 	ears      []*net.TCPListener // where what was announced is to arrive
@@ -58,7 +59,7 @@ func ends(l *lab.Lab, d *dialogue) *call {
 	if d.plain {
 		lan.seen = lan.addr
 	}
-	c := &call{dialogue: d, caller: lan, callee: wan}
+	c := &call{dialogue: d, caller: lan, callee: wan, master: d.port}
 	if d.inward {
 		c.caller, c.callee = wan, lan
 	}

@@ -1,8 +1,10 @@
 package dialogues
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,13 +95,35 @@ func (ts *talkers) announce(master *lab.Router) {
 		}
 	}
 	for _, c := range ts.calls {
-		if ours := of(a, c.dialogue); c.spoken == 1 && len(ours) != c.expects {
+		if ours := of(a, c); master == ts.lab.R1 && len(ours) != c.expects {
 			ts.fails(c, "announce at "+master.Name, fmt.Errorf("%d connections are expected instead of %d: %v", len(ours), c.expects, ours))
 		}
 		if err := differ(c, a, b); err != nil {
 			ts.fails(c, "announce at "+master.Name, err)
 		}
 	}
+	ts.listed(master, "internal", len(a))
+	ts.listed(master.Peer, "external", len(b))
+}
+
+// listed waits until a cache's listing of expectations has that many rows below its heading, and the statistics
+// count as many: the end of what was written here is looked at twice.
+func (ts *talkers) listed(r *lab.Router, cache string, want int) {
+	ts.t.Helper()
+	line := fmt.Sprintf("cache %s:\ncurrent active connections:\t%12d\n", cache, want)
+	var rows, statistics string
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		var err1, err2 error
+		rows, err1 = r.Ask("show", "conntrack-sync", "cache", cache, "expect")
+		statistics, err2 = r.Ask("show", "conntrack-sync", "statistics", "expect")
+		if err := errors.Join(err1, err2); err != nil {
+			ts.t.Fatal(err)
+		}
+		if strings.Count(rows, "\n")-1 == want && strings.Contains(statistics, line) {
+			return
+		}
+	}
+	ts.t.Errorf("%s, %s cache: not %d expectations:\n%s%s", r.Name, cache, want, rows, statistics)
 }
 
 // slack is how many seconds two timeouts may differ.
@@ -107,7 +131,7 @@ const slack = 8
 
 // differ says how what two kernels expect of one dialogue differs.
 func differ(c *call, a, b []expectation) error {
-	ours, theirs := of(a, c.dialogue), of(b, c.dialogue)
+	ours, theirs := of(a, c), of(b, c)
 	same := len(ours) == len(theirs)
 	for i := 0; same && !c.rewritten && i < len(ours); i++ {
 		same = ours[i].text == theirs[i].text && ours[i].timeout-theirs[i].timeout <= slack && theirs[i].timeout-ours[i].timeout <= slack

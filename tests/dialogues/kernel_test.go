@@ -99,10 +99,10 @@ func (ts *talkers) expected(r *lab.Router) (all []expectation) {
 	return all
 }
 
-// of are those of one dialogue.
-func of(all []expectation, d *dialogue) (mine []expectation) {
+// of are those of one call.
+func of(all []expectation, c *call) (mine []expectation) {
 	for _, x := range all {
-		if x.master == d.port {
+		if x.master == c.master {
 			mine = append(mine, x)
 		}
 	}
@@ -130,8 +130,8 @@ func (ts *talkers) related(r *lab.Router) {
 		}
 	}
 	for _, c := range ts.calls {
-		if len(children[c.port]) < len(c.open_) {
-			ts.fails(c, "at "+r.Name, fmt.Errorf("%d data connections, of which the kernel relates %d: %v", len(c.open_), len(children[c.port]), children[c.port]))
+		if len(children[c.master]) < len(c.open_) {
+			ts.fails(c, "at "+r.Name, fmt.Errorf("%d data connections, of which the kernel relates %d: %v", len(c.open_), len(children[c.master]), children[c.master]))
 		}
 	}
 }

@@ -17,6 +17,10 @@ var table = []*dialogue{
 	{name: "SIP call, SNAT", helper: "sip", l4: "udp", port: 5061, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
 	{name: "SIP call, DNAT", helper: "sip", l4: "udp", port: 5062, inward: true, begin: sockets, say: sipInvite, open: sipMedia, expects: 4},
 	{name: "SIP registration, SNAT", helper: "sip", l4: "udp", port: 5063, begin: sockets, say: sipRegister, open: sipIncoming, expects: 1},
+	{name: "H.323 SETUP, SNAT", helper: "Q.931", l4: "tcp", port: 1721, begin: h323Begin, say: h323Setup, open: toCaller, expects: 1},
+	{name: "H.323 CONNECT, DNAT", helper: "Q.931", l4: "tcp", port: 1722, inward: true, begin: h323Begin, say: h323Connect, open: toCallee, expects: 1},
+	// The kernel cannot be told that a connection is H.245's.
+	{name: "H.245 media, SNAT", helper: "Q.931", l4: "tcp", port: 1723, begin: h245Begin, say: h245Channel, open: h245Media, expects: 2, rewritten: true, mute: true},
 	{name: "PPTP, no NAT", helper: "pptp", l4: "tcp", port: 1703, plain: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true},
 	// The kernel's PPTP translation drops what a control connection carries that was not begun through it.
 	{name: "PPTP, SNAT", helper: "pptp", l4: "tcp", port: 1701, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true, mute: true},

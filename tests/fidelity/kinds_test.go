@@ -33,6 +33,9 @@ func (ks *kinds) base(l3, l4 uint8, src, dst uint16) flow.Flow {
 	f.Src, f.Dst = addr(from), addr(to)
 	f.Reply = f.Inverse()
 	f.Status = flow.Confirmed | flow.SeenReply | flow.Assured
+	if l4 == flow.GRE {
+		f.Status |= flow.FixedTime // as every one that is written has
+	}
 	f.Timeout = 3000 + uint32(n)
 	f.Mark = 0x1000 + uint32(n)
 	f.Extra = &flow.Extra{Labels: [16]byte{0: byte(n), 1: 1, 15: 0x80}}
