@@ -4,6 +4,7 @@ package deb
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -95,12 +96,22 @@ func TestCluster(t *testing.T) {
 	p.unmoved()
 	p.crowd.during("upgrade", 7*time.Second, func() { p.a.must(install + p.a.put(built(t, newer))) })
 	p.unmoved()
+	if os.Getenv("LONG") != "" {
+		p.crowd.during("the daemon hangs", 20*time.Second, func() { p.a.must("kill -STOP $(systemctl show -p MainPID --value ctsync)") })
+		p.unmoved()
+	}
 	p.crowd.during("node standby", 2*time.Second, func() {
 		p.a.must("crm -w node standby $(uname -n)")
 		p.b.primary(10 * time.Second)
 	})
 	p.moved()
 	p.b.must("crm node online $(uname -n)")
+	p.settled(p.a, p.b)
+	p.crowd.during("the preferred node takes back", 2*time.Second, func() {
+		p.b.must("crm configure location prefer-a firewalls role=Promoted 150: $(uname -n)")
+		p.b.primary(20 * time.Second)
+	})
+	p.moved()
 	p.settled(p.a, p.b)
 	p.crowd.during("shutdown", 2*time.Second, func() {
 		_, _ = p.a.try("systemctl poweroff")
