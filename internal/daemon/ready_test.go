@@ -70,9 +70,6 @@ func TestReadyFileThatFails(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	dir := t.TempDir()
 	control, path, cfg := filepath.Join(dir, "control"), filepath.Join(dir, "ready"), filepath.Join(dir, "ctsync.conf")
-	r := newReadyFile(path, forwardingPath(control), slog.New(slog.DiscardHandler))
-	done := make(chan struct{})
-	go func() { r.run(); close(done) }()
 	for _, c := range []struct {
 		text  string
 		ready engine.Readiness
@@ -90,11 +87,10 @@ func TestNotReady(t *testing.T) {
 		if err := os.WriteFile(cfg, []byte("track-file "+path+"\n"+c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		r := newReadyFile(path, forwardingPath(control), slog.New(slog.DiscardHandler))
 		r.put(c.ready, c.role)
-		eventually(t, "the files", func() bool {
-			_, err := os.Stat(forwardingPath(control))
-			return len(r.next) == 0 && (c.ready == engine.LeaveAsItIs || (err == nil) == (c.role != engine.Standby))
-		})
+		close(r.next)
+		r.run() // as the daemon's end does
 		if err := NotReady(cfg, control); err != nil {
 			t.Fatal(err)
 		}
@@ -102,6 +98,4 @@ func TestNotReady(t *testing.T) {
 			t.Errorf("%q after %s %s: %q, want %q", c.text, c.role, c.ready, text, c.want)
 		}
 	}
-	close(r.next)
-	<-done
 }
