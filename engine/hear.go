@@ -243,10 +243,24 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 		e.externalOf(r).applied(what)
 	}
 	if rec.Tomb == 0 && what != cache.Confirmed {
+		e.hasSuccessor(p, r, c, what)
 		e.bornAgain(p, r, c, what)
 		e.setValue(c, &rec.Flow.Value, rec.Flow.Extra)
 	}
 	e.heard(p, r, c, what)
+}
+
+// hasSuccessor yields an own flow of a Standby of which the leader, before copy c gets the value of what it lists now, has
+// the next one: it listed ours, or said that it ended, and nothing was met here since we stepped down. Else what our
+// kernel has of it, perhaps translated otherwise, would be there as long as a suspect.
+func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
+	own := e.log.Lives(r)
+	if own == nil || p != e.peers.leader || e.role.is != Standby || own.Seq > e.purge.last || e.evict.holds(own) {
+		return
+	}
+	if what == cache.Reborn && c.Value.Reply == own.Value.Reply || what == cache.Added && own.Bits&cache.Dead != 0 {
+		e.endOwn(r, cache.Yielded)
+	}
 }
 
 // bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -78,4 +79,34 @@ func TestAFlowThatBeganAgainIsLoosenedAgain(t *testing.T) {
 	p.swap(p.a, p.b)
 	p.b.wantOps("update 1")
 	p.a.ops = nil
+}
+
+// TestATupleThatWasReusedAtTheNextLeader: what a standby has of its own active time, and had no time to yield, is not the
+// next connection with the same addresses and ports, which is translated otherwise.
+func TestATupleThatWasReusedAtTheNextLeader(t *testing.T) {
+	for _, apart := range []bool{false, true} {
+		p := activeAndStandby(t)
+		f := p.packet(p.a, conn(1, vip))
+		p.advance(200 * time.Millisecond)
+		p.b.wantOps("create 1")
+		p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+		f.Mark = 7
+		p.event(p.a, flow.EventUpdate, f) // b does not hear of it, so a may not yield
+		p.notice(p.b, vrrp.Master)
+		p.notice(p.a, vrrp.Backup)
+		p.advance(200 * time.Millisecond)
+		p.a.wantLists(1, 1)
+		next := f
+		next.Reply.DstL4++
+		p.event(p.b, flow.EventDestroy, f)
+		if apart {
+			p.advance(5 * time.Millisecond)
+		}
+		p.event(p.b, flow.EventNew, next)
+		p.advance(2 * time.Second)
+		if p.a.kernel[next.Key].Reply != next.Reply {
+			t.Errorf("apart %v: %+v", apart, p.a.kernel)
+		}
+		p.a.ops, p.b.ops = nil, nil
+	}
 }
