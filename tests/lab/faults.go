@@ -9,7 +9,7 @@ import (
 )
 
 // settleLimit bounds the wait for the router that should be master after a fault.
-const settleLimit = 10 * time.Second
+const settleLimit = 30 * time.Second
 
 // PowerCut takes a router away in one step: all of its cables lose their light and everything that runs on it
 // is killed. The cables go first: a keepalived whose parent is killed says goodbye if it still can.

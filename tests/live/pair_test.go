@@ -222,7 +222,7 @@ func tryOnly(t *testing.T, traffic *lab.Traffic, f lab.Fault) lab.Result {
 	t.Helper()
 	if f.Taker.Daemon.Process().Alive() && state(t, f.Taker).follows() {
 		time.Sleep(150 * time.Millisecond) // a heartbeat tells where the log ends
-		awaitState(t, f.Taker, "up to date", 10*time.Second, func(s status) bool {
+		awaitState(t, f.Taker, "up to date", 30*time.Second, func(s status) bool {
 			return s.Code == 0 && s.follows() && s.Kernel.Pending == 0 && s.Kernel.Outstanding == 0
 		})
 	}
