@@ -69,6 +69,8 @@ type Engine struct {
 
 	timeouts flow.Timeouts
 
+	allEvents bool // see Early
+
 	tracker *vrrp.Tracker
 	role    roleState
 	peers   peerSet
@@ -207,6 +209,7 @@ func (e *Engine) advance() {
 	e.answerWaiters()
 	e.flush()
 	e.out.Ready = e.readiness()
+	e.out.AllEvents = e.allEvents
 	e.deadline = e.nextDeadline()
 }
 
@@ -271,6 +274,7 @@ func (e *Engine) addresses(addrs []netip.Addr) {
 func (e *Engine) refilter(f flow.Filter) {
 	f.Own = e.filter.Own
 	e.filter = f
+	e.allEvents = true // what the old one accepted is in the caches
 	e.addJob(e.dropUnaccepted())
 	e.startDump()
 }

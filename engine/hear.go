@@ -242,6 +242,7 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	if e.external(p) {
 		e.externalOf(r).applied(what)
 	}
+	e.foreign(&rec.Flow.Key)
 	if rec.Tomb == 0 && what != cache.Confirmed {
 		e.hasSuccessor(p, r, c, what)
 		e.bornAgain(p, r, c, what)

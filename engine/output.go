@@ -10,6 +10,7 @@ import (
 // their order; the operations of one Output are carried out in order too, and all of them before those of a
 // later one.
 type Output struct {
+	AllEvents bool       // from now on events of flows of every protocol are needed, see Early
 	Ops       []flow.Op  // kernel operations; each is answered by one flow.Result
 	Dump      uint64     // not 0: dump the whole table and answer with KernelDump of this number
 	Datagrams []Datagram // to the sync links

@@ -112,7 +112,7 @@ func (d *Daemon) open() (err error) {
 	if d.drivers, err = openDrivers(&d.cfg, d.log); err != nil {
 		return err
 	}
-	if d.kernel, err = openKernel(d.cfg.EventQueue, d.log); err != nil {
+	if d.kernel, err = openKernel(d.cfg.EventQueue, d.early(), d.log); err != nil {
 		return err
 	}
 	if d.links, err = peer.Open(d.linkConfig()); err != nil {
@@ -125,8 +125,9 @@ func (d *Daemon) open() (err error) {
 	}
 	d.loop = newLoop(eng)
 	d.loop.out = outlets{
-		operate: d.kernel.operate,
-		dump:    func(id uint64) { d.kernel.dump(d.loop, id) },
+		allEvents: d.kernel.allEvents,
+		operate:   d.kernel.operate,
+		dump:      func(id uint64) { d.kernel.dump(d.loop, id) },
 		post: func(out []engine.Datagram) {
 			for i := range out {
 				d.links.Send(out[i].Payload, out[i].To)
@@ -197,6 +198,21 @@ func (d *Daemon) newEngine() (*engine.Engine, error) {
 	return engine.New(cfg, mathrand.New(mathrand.NewSource(int64(binary.LittleEndian.Uint64(random[24:]))))), nil
 }
 
+// early are the protocols of flows whose events are wanted, as long as the engine can do without the others.
+func (d *Daemon) early() []uint8 {
+	f := flow.Filter{}
+	f.Some, f.Protocols = d.accepted(&d.cfg)
+	return engine.Early(&f)
+}
+
+// accepted are the protocols that are replicated, if not all are.
+func (d *Daemon) accepted(cfg *config.Config) (some bool, protocols [256]bool) {
+	for _, p := range cfg.AcceptProtocol {
+		protocols[p] = true
+	}
+	return len(cfg.AcceptProtocol) > 0, protocols
+}
+
 // neverReplicated are flows that are of this node or this link by their nature.
 var neverReplicated = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
@@ -214,10 +230,7 @@ func (d *Daemon) filter(cfg *config.Config) flow.Filter {
 	f.Helpers, f.AllHelpers = cfg.ExpectHelpers()
 	f.States, f.SomeStates = cfg.TCPStates()
 	f.After = cfg.SyncAfter
-	for _, p := range cfg.AcceptProtocol {
-		f.Some = true
-		f.Protocols[p] = true
-	}
+	f.Some, f.Protocols = d.accepted(cfg)
 	return f
 }
 

@@ -74,7 +74,8 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 	f.loop = newLoop(eng)
 	f.Daemon.ready = newReadyFile(cfg.TrackFile, forwardingPath(cfg.Control), f.Daemon.log)
 	f.loop.out = outlets{
-		operate: func(ops []flow.Op) { f.ops = append(f.ops, ops...) },
+		allEvents: func() {},
+		operate:   func(ops []flow.Op) { f.ops = append(f.ops, ops...) },
 		dump: func(id uint64) {
 			go f.loop.step(&engine.KernelDump{Dump: id, Done: true})
 		},

@@ -30,7 +30,7 @@ type kernelEdge struct {
 }
 
 // openKernel opens the writer first: its operations must be filtered out before the first one.
-func openKernel(receiveBuffer int, log *slog.Logger) (*kernelEdge, error) {
+func openKernel(receiveBuffer int, protocols []uint8, log *slog.Logger) (*kernelEdge, error) {
 	if err := kernel.SetEvents(1); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func openKernel(receiveBuffer int, log *slog.Logger) (*kernelEdge, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev, err := kernel.OpenEvents(kernel.EventsConfig{ReceiveBuffer: receiveBuffer, IgnorePorts: []uint32{w.PortID()}})
+	ev, err := kernel.OpenEvents(kernel.EventsConfig{ReceiveBuffer: receiveBuffer, IgnorePorts: []uint32{w.PortID()}, Protocols: protocols})
 	if err != nil {
 		w.Close()
 		return nil, err
@@ -46,6 +46,13 @@ func openKernel(receiveBuffer int, log *slog.Logger) (*kernelEdge, error) {
 	k := &kernelEdge{events: ev, writer: w, log: log, nat: natHooks{log: log}}
 	k.more = sync.NewCond(&k.mu)
 	return k, nil
+}
+
+// allEvents lets the kernel tell of flows of every protocol.
+func (k *kernelEdge) allEvents() {
+	if err := k.events.AllProtocols(); err != nil {
+		k.log.Error("changes of connections of other protocols are not heard: restart ctsync", "error", err)
+	}
 }
 
 // tableMax is nf_conntrack_max, and the entries there are.

@@ -26,15 +26,18 @@ type loop struct {
 	lastID  uint64
 	beat    time.Time // of the last step, for the watchdog
 	over    bool      // no more steps
+
+	allEvents bool // the engine needs all of them
 }
 
 // outlets carry out an Output. The lock is held: only post may wait, and no longer than a stuck link makes it.
 type outlets struct {
-	operate func([]flow.Op)
-	dump    func(uint64)
-	post    func([]engine.Datagram)
-	ready   func(engine.Readiness, engine.Role)
-	note    func(engine.Note)
+	allEvents func()
+	operate   func([]flow.Op)
+	dump      func(uint64)
+	post      func([]engine.Datagram)
+	ready     func(engine.Readiness, engine.Role)
+	note      func(engine.Note)
 }
 
 func newLoop(e *engine.Engine) *loop {
@@ -63,6 +66,10 @@ func (l *loop) stepLocked(in engine.Input) {
 	}
 	l.beat = boottime()
 	out := l.engine.Step(l.beat, in)
+	if out.AllEvents && !l.allEvents {
+		l.allEvents = true
+		l.out.allEvents()
+	}
 	if len(out.Ops) > 0 {
 		l.out.operate(out.Ops)
 	}

@@ -9,10 +9,25 @@ import (
 
 // Instructions of classic BPF (include/uapi/linux/bpf_common.h).
 const (
-	bpfLoad   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-	bpfIfEq   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-	bpfReturn = unix.BPF_RET | unix.BPF_K
+	bpfLoad     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	bpfLoadHalf = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS
+	bpfLoadByte = unix.BPF_LD | unix.BPF_B | unix.BPF_IND // at X and the constant
+	bpfNumber   = unix.BPF_LD | unix.BPF_IMM
+	bpfIndex    = unix.BPF_LDX | unix.BPF_IMM
+	bpfToIndex  = unix.BPF_MISC | unix.BPF_TAX
+	bpfIfEq     = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	bpfReturn   = unix.BPF_RET | unix.BPF_K
 )
+
+// Loads from these addresses search the attributes from offset A on for the type in X, and those inside of the
+// attribute at A: they give an offset, 0 if there is none (include/uapi/linux/filter.h).
+const (
+	bpfFindAttr   = 0xfffff000 + 12 // SKF_AD_OFF + SKF_AD_NLATTR
+	bpfFindInside = 0xfffff000 + 16 // SKF_AD_OFF + SKF_AD_NLATTR_NEST
+)
+
+// typeOffset is where nlmsg_type is.
+const typeOffset = 4
 
 // portOffset is where nlmsg_pid is. In an event it is the port of the socket whose request caused it, 0 for
 // a packet.
@@ -21,26 +36,74 @@ const portOffset = 12
 // maxPorts keeps the program well within BPF_MAXINSNS (4096).
 const maxPorts = 1024
 
-// ignoreProgram drops messages of the given ports and passes all others whole. BPF loads in network order,
-// the field is in the host's: the constants are turned instead.
+var (
+	bpfPass = unix.SockFilter{Code: bpfReturn, K: ^uint32(0)}
+	bpfDrop = unix.SockFilter{Code: bpfReturn, K: 0}
+)
+
+// program drops messages of the given ports, and events of flows whose protocol is not among those given, if any are,
+// and passes all others whole.
+func program(ports []uint32, protocols []uint8) []unix.SockFilter {
+	prog := ignoreProgram(ports)
+	if len(protocols) == 0 {
+		return append(prog, bpfPass)
+	}
+	return append(prog, protocolProgram(protocols)...)
+}
+
+// ignoreProgram drops messages of the given ports. BPF loads in network order, the field is in the host's: the constants
+// are turned instead.
 func ignoreProgram(ports []uint32) []unix.SockFilter {
 	prog := []unix.SockFilter{{Code: bpfLoad, K: portOffset}}
 	for _, p := range ports {
 		var host [4]byte
 		binary.NativeEndian.PutUint32(host[:], p)
-		prog = append(prog,
-			unix.SockFilter{Code: bpfIfEq, K: binary.BigEndian.Uint32(host[:]), Jf: 1},
-			unix.SockFilter{Code: bpfReturn, K: 0})
+		prog = append(prog, unix.SockFilter{Code: bpfIfEq, K: binary.BigEndian.Uint32(host[:]), Jf: 1}, bpfDrop)
 	}
-	return append(prog, unix.SockFilter{Code: bpfReturn, K: ^uint32(0)})
+	return prog
 }
 
-// attachIgnore attaches the program to fd, in place of one that may be there.
-func attachIgnore(fd int, ports []uint32) error {
+// protocolProgram passes events of flows with one of the protocols, and everything that is no event of a flow or has no
+// protocol: what cannot be decoded is to be counted.
+func protocolProgram(protocols []uint8) []unix.SockFilter {
+	prog := []unix.SockFilter{
+		{Code: bpfLoadHalf, K: typeOffset},
+		{Code: bpfIfEq, K: turned(msgNew), Jt: 2},
+		{Code: bpfIfEq, K: turned(msgDelete), Jt: 1},
+		bpfPass, // of an expectation
+		{Code: bpfNumber, K: headers},
+	}
+	for depth, attr := range []uint32{ctaTupleOrig, ctaTupleProto, ctaProtoNum} {
+		find := uint32(bpfFindInside)
+		if depth == 0 {
+			find = bpfFindAttr
+		}
+		prog = append(prog,
+			unix.SockFilter{Code: bpfIndex, K: attr},
+			unix.SockFilter{Code: bpfLoad, K: find},
+			unix.SockFilter{Code: bpfIfEq, K: 0, Jf: 1},
+			bpfPass)
+	}
+	prog = append(prog, unix.SockFilter{Code: bpfToIndex}, unix.SockFilter{Code: bpfLoadByte, K: unix.SizeofNlAttr})
+	for _, p := range protocols {
+		prog = append(prog, unix.SockFilter{Code: bpfIfEq, K: uint32(p), Jf: 1}, bpfPass)
+	}
+	return append(prog, bpfDrop)
+}
+
+// turned is a 16-bit constant in the host's order as BPF loads it.
+func turned(n uint16) uint32 {
+	var host [2]byte
+	binary.NativeEndian.PutUint16(host[:], n)
+	return uint32(binary.BigEndian.Uint16(host[:]))
+}
+
+// attach attaches the program to fd, in place of one that may be there.
+func attach(fd int, ports []uint32, protocols []uint8) error {
 	if len(ports) > maxPorts {
 		return fmt.Errorf("kernel: ignore ports: %d, at most %d", len(ports), maxPorts)
 	}
-	prog := ignoreProgram(ports)
+	prog := program(ports, protocols)
 	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
 		return fmt.Errorf("kernel: ignore ports: %w", err)

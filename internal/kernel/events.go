@@ -21,6 +21,8 @@ type EventsConfig struct {
 	ReceiveBuffer int
 	// IgnorePorts are netlink ports (Writer.PortID) whose operations cause no event here.
 	IgnorePorts []uint32
+	// Protocols are those of the flows whose events come, of all if there are none; AllProtocols ends that.
+	Protocols []uint8
 }
 
 // EventStats count since OpenEvents.
@@ -40,6 +42,10 @@ type Events struct {
 	batch     batch
 	extras    extras
 	busy      bool
+
+	filtering sync.Mutex // guards what the kernel drops by
+	ports     []uint32
+	protocols []uint8
 
 	closed                        atomic.Bool
 	received, malformed, overruns atomic.Uint64
@@ -79,7 +85,8 @@ func (e *Events) setup(c EventsConfig) (err error) {
 	if e.buffer, e.forced, err = setReceiveBuffer(e.fd, c.ReceiveBuffer); err != nil {
 		return err
 	}
-	if err := attachIgnore(e.fd, c.IgnorePorts); err != nil {
+	e.ports, e.protocols = c.IgnorePorts, c.Protocols
+	if err := attach(e.fd, e.ports, e.protocols); err != nil {
 		return err
 	}
 	if e.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
@@ -222,7 +229,20 @@ func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 
 // Ignore replaces the ports whose operations cause no event here. It acts on what the kernel queues from now
 // on: call it before the first write of a new Writer.
-func (e *Events) Ignore(ports []uint32) error { return attachIgnore(e.fd, ports) }
+func (e *Events) Ignore(ports []uint32) error {
+	e.filtering.Lock()
+	defer e.filtering.Unlock()
+	e.ports = ports
+	return attach(e.fd, e.ports, e.protocols)
+}
+
+// AllProtocols lets events of flows of every protocol come from now on.
+func (e *Events) AllProtocols() error {
+	e.filtering.Lock()
+	defer e.filtering.Unlock()
+	e.protocols = nil
+	return attach(e.fd, e.ports, e.protocols)
+}
 
 // Stats is what was counted so far.
 func (e *Events) Stats() EventStats {

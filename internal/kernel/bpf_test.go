@@ -1,0 +1,145 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"ctsync/engine/flow"
+)
+
+// sieve is a pair of sockets with the program on the second: what is sent into the first and comes out has passed the
+// kernel's own interpreter.
+type sieve struct{ in, out int }
+
+func newSieve(t testing.TB, ports []uint32, protocols []uint8) sieve {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := attach(fds[1], ports, protocols); err != nil {
+		t.Fatal(err)
+	}
+	return sieve{fds[0], fds[1]}
+}
+
+func (s sieve) close() { unix.Close(s.in); unix.Close(s.out) }
+
+// passes says whether message b comes out, and whole.
+func (s sieve) passes(t testing.TB, b []byte) bool {
+	t.Helper()
+	if err := unix.Send(s.in, b, 0); err != nil && !errors.Is(err, unix.EPERM) {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2*maxMessage)
+	n, err := unix.Read(s.out, buf)
+	if errors.Is(err, unix.EAGAIN) {
+		return false
+	}
+	if err != nil || n != len(b) {
+		t.Fatalf("%d of %d bytes, %v", n, len(b), err)
+	}
+	return true
+}
+
+// eventOf is an event on f of the socket with that port.
+func eventOf(f *flow.Flow, destroyed bool, port uint32) []byte {
+	b := appendOp(nil, 7, 0, &flow.Op{Kind: flow.OpCreate, Flow: *f})
+	if destroyed {
+		typ := binary.NativeEndian.Uint16(b[typeOffset:])
+		binary.NativeEndian.PutUint16(b[typeOffset:], typ&0xff00|2)
+	}
+	binary.NativeEndian.PutUint32(b[portOffset:], port)
+	return b
+}
+
+// TestProgramIsTheFilter: for any flow, set of protocols and ports, the kernel's program drops just what the filter on
+// protocols leaves out, and what the ports caused.
+func TestProgramIsTheFilter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := anyFlow(rt)
+		var filter flow.Filter
+		protocols := rapid.SliceOfNDistinct(rapid.SampledFrom([]uint8{1, 6, 17, 33, 47, 50, 51, 58, 132, 136}), 0, 10, rapid.ID).Draw(rt, "protocols")
+		for _, p := range protocols {
+			filter.Some, filter.Protocols[p] = true, true
+		}
+		ports := rapid.SliceOfN(rapid.SampledFrom([]uint32{1, 77, 4242, 1 << 31}), 0, 3).Draw(rt, "ports")
+		port := rapid.SampledFrom([]uint32{0, 1, 77, 4242, 1 << 31, 1 << 24}).Draw(rt, "port")
+		s := newSieve(t, ports, protocols)
+		defer s.close()
+		want := filter.Accepts(&f.Key, &f.Value) && !slices.Contains(ports, port)
+		for _, destroyed := range []bool{false, true} {
+			if got := s.passes(t, eventOf(&f, destroyed, port)); got != want {
+				rt.Fatalf("protocol %d of %v, port %d of %v, end %v: %v", f.L4, protocols, port, ports, destroyed, got)
+			}
+		}
+	})
+}
+
+// TestProgramPassesTheRest: expectations, and what has no protocol where it should be, whatever is accepted.
+func TestProgramPassesTheRest(t *testing.T) {
+	s := newSieve(t, nil, []uint8{flow.TCP})
+	defer s.close()
+	udp := newFlow(flow.UDP, "10.0.0.1", 1, "10.0.0.2", 2)
+	whole := eventOf(&udp, false, 0)
+	if s.passes(t, whole) {
+		t.Fatal("a flow of another protocol passes")
+	}
+	expectation := slices.Clone(whole)
+	binary.NativeEndian.PutUint16(expectation[typeOffset:], msgExpNew)
+	if !s.passes(t, expectation) {
+		t.Error("an expectation is dropped")
+	}
+	for cut := headers; cut < headers+8; cut++ { // before the protocol
+		if !s.passes(t, whole[:cut]) {
+			t.Errorf("cut at %d: dropped, and not counted as malformed", cut)
+		}
+	}
+}
+
+// TestProtocolsOfEvents: in front of a real kernel, and until all are wanted.
+func TestProtocolsOfEvents(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{Protocols: []uint8{flow.TCP, flow.ICMP}})
+	flows := []flow.Flow{
+		newFlow(flow.TCP, "10.0.0.1", 1, "10.0.0.2", 2), newFlow(flow.UDP, "10.0.0.1", 1, "10.0.0.2", 2),
+		newFlow(flow.UDP, "2001:db8::1", 1, "2001:db8::2", 2), newFlow(flow.TCP, "2001:db8::1", 1, "2001:db8::2", 2),
+	}
+	round := func() (protocols []uint8) {
+		t.Helper()
+		for _, kind := range []flow.OpKind{flow.OpCreate, flow.OpUpdate, flow.OpDelete} {
+			var ops []flow.Op
+			for _, f := range flows {
+				ops = append(ops, flow.Op{Kind: kind, Flow: f})
+			}
+			mustDo(t, w, ops)
+		}
+		events, _ := drain(t, e)
+		for _, ev := range events {
+			protocols = append(protocols, ev.Flow.L4)
+		}
+		return protocols
+	}
+	if got := round(); len(got) != 6 || slices.Contains(got, flow.UDP) {
+		t.Errorf("events of %v", got)
+	}
+	if err := e.Ignore([]uint32{1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := round(); len(got) != 6 {
+		t.Errorf("with other ports: events of %v", got)
+	}
+	if err := e.AllProtocols(); err != nil {
+		t.Fatal(err)
+	}
+	if got := round(); len(got) != 12 {
+		t.Errorf("all: events of %v", got)
+	}
+}
