@@ -41,10 +41,9 @@ func recallOrder(path, group string) vrrp.State {
 	if err != nil {
 		return vrrp.Unknown
 	}
-	words, ours := strings.CutPrefix(strings.TrimSpace(string(text)), group+" ")
-	words, now := strings.CutSuffix(words, " "+bootID())
-	s, understood := vrrp.ParseState(words)
-	if !ours || !now || !understood {
+	words, now := strings.CutSuffix(strings.TrimSpace(string(text)), " "+bootID())
+	s, _ := vrrp.ParseState(strings.TrimPrefix(words, group+" "))
+	if !now {
 		return vrrp.Unknown
 	}
 	return s
