@@ -117,7 +117,7 @@ func TestPair(t *testing.T) {
 		name string
 		do   func()
 	}{
-		{"keepalived stopped", p.keepalivedStopped}, {"upgrade", p.upgraded}, {"link cut", p.linkCut}, {"sync link cut", p.syncLinkCut},
+		{"keepalived stopped", p.keepalivedStopped}, {"crash at the takeover", p.crashed}, {"upgrade", p.upgraded}, {"link cut", p.linkCut}, {"sync link cut", p.syncLinkCut},
 		{"split brain", p.splitBrain}, {"frozen", p.frozen}, {"power cut", p.powerCut},
 	} {
 		p.ofA.forget()
@@ -151,6 +151,24 @@ func (p *pair) keepalivedStopped() {
 	})
 	p.ofA.tells(journal.SteppedBack)
 	p.ofB.tells(journal.TakingOver, journal.Takeover)
+	p.a.must("systemctl start keepalived")
+	p.settled(p.b, p.a)
+}
+
+// crashed: the daemon that is to take over dies just then. Its kernel has every connection, and the FIFO keeps what it missed.
+func (p *pair) crashed() {
+	p.crowd.during("crash at the takeover", 3*time.Second, func() {
+		p.a.must("kill -9 $(systemctl show -p MainPID --value ctsync)")
+		p.b.must("systemctl stop keepalived")
+		p.a.role("active", 10*time.Second)
+	})
+	p.ofA.tells(journal.Started, journal.Takeover)
+	p.b.must("systemctl start keepalived")
+	p.settled(p.a, p.b)
+	p.crowd.during("and back", 2*time.Second, func() {
+		p.a.must("systemctl stop keepalived")
+		p.b.role("active", 10*time.Second)
+	})
 	p.a.must("systemctl start keepalived")
 	p.settled(p.b, p.a)
 }
