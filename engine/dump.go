@@ -174,9 +174,11 @@ func (e *Engine) dumped(f *flow.Flow) {
 		e.dumpedOwn(r, f, true)
 		e.fromBefore(r, f)
 	case e.evict.holds(own): // decided by the addresses; what is there came after it, and its event was lost
+		ev := e.asEvent(f)
 		if e.tbl.Of(r, kernelOwner) == nil {
-			e.keepAside(r, &flow.Event{Kind: flow.EventNew, Flow: *f})
+			ev.Kind = flow.EventNew
 		}
+		e.keepAside(r, &ev)
 	case own.Value.Reply != f.Reply:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
@@ -232,14 +234,20 @@ func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
 	e.ownAsFound(r, f, fresh)
 }
 
-// ownAsFound brings what the kernel answered into the own cache.
-func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
+// asEvent is the event that would have told what the kernel answered.
+func (e *Engine) asEvent(f *flow.Flow) flow.Event {
 	seen := *f
 	seen.Timeout = e.asSeen(f)
 	ev := flow.Event{Kind: flow.EventUpdate, Flow: seen, Has: flow.HasMark | flow.HasTimeout | flow.HasStatus | flow.HasReply}
 	if f.L4 == flow.TCP || f.State != 0 {
 		ev.Has |= flow.HasProtoInfo
 	}
+	return ev
+}
+
+// ownAsFound brings what the kernel answered into the own cache.
+func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
+	ev := e.asEvent(f)
 	before := e.log.Lives(r)
 	silent := before == nil || fresh || before.Bits&cache.Silent != 0
 	e.ownFlow(r, &ev, fresh)

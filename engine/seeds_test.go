@@ -33,6 +33,27 @@ func TestADumpShowsWhatCameAfterAnEviction(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestADumpShowsWhatBecameOfAFlowThatIsHeldBack, its events lost (49).
+func TestADumpShowsWhatBecameOfAFlowThatIsHeldBack(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	f.State = flow.TCPSynRecv
+	p.packet(p.a, f)
+	f.State = flow.TCPEstablished
+	p.a.kernel[f.Key] = f
+	p.tell(p.a, &KernelEvents{Lost: true})
+	p.advance(5 * time.Second)
+	if got := p.b.kernel[f.Key].State; got != flow.TCPEstablished {
+		t.Fatalf("state %d", got)
+	}
+	p.b.ops = nil
+}
+
 // TestASuspectThatComesLate: what the leader ended, and our kernel still has as our own, is looked at though the purge
 // is over (2957).
 func TestASuspectThatComesLate(t *testing.T) {

@@ -20,6 +20,7 @@ var faultsTold = []struct{ name, what string }{
 	{"reordering", "they are on their way for up to 5, 50 or 800 ms, each for its own time"},
 	{"partition", "two nodes do not hear each other for up to 12 s; keepalived's own link is another one"},
 	{"one-way partition", "one does not hear the other"},
+	{"bad link", "loss, reordering and duplication at once"},
 	{"clogged link", "so few bytes a second that datagrams wait, and what would wait too long is dropped"},
 	{"long datagrams dropped", "a link with a smaller MTU; the nodes are told of it late, or never"},
 	{"daemon crash", "the daemon ends, one time of three with a last word, and begins anew up to 5 s later; the kernel keeps its table"},

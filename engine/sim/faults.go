@@ -35,7 +35,7 @@ var allKinds = []kind{
 	}},
 	{"reordering", func(w *world) {
 		w.net.jitter = []time.Duration{5, 50, 800}[w.rng.Intn(3)] * time.Millisecond
-		w.after(w.between(time.Second, 8*time.Second), func() { w.net.jitter = 300 * time.Microsecond })
+		w.after(w.between(time.Second, 8*time.Second), func() { w.net.jitter = calmJitter })
 	}},
 	{"partition", func(w *world) { w.cut(true) }},
 	{"one-way partition", func(w *world) { w.cut(false) }},

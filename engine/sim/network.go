@@ -20,6 +20,9 @@ type network struct {
 	busy    time.Time
 }
 
+// calmJitter is by how much datagrams of a good link may overtake each other.
+const calmJitter = 300 * time.Microsecond
+
 func (t *network) init(w *world, nodes int) {
 	t.w = w
 	t.cut = make([][]bool, nodes)
@@ -31,7 +34,7 @@ func (t *network) init(w *world, nodes int) {
 
 func (t *network) heal() {
 	t.rate, t.most = 0, 0
-	t.loss, t.dup, t.jitter = 0, 0, 300*time.Microsecond
+	t.loss, t.dup, t.jitter = 0, 0, calmJitter
 	for i := range t.cut {
 		clear(t.cut[i])
 	}

@@ -7,8 +7,8 @@ import (
 	"ctsync/engine"
 )
 
-// trouble is what else goes wrong in one life of three, from a source of its own: links that are clogged or drop what
-// is long, clocks that jump, and an operator who tries one command after the other.
+// trouble is what else goes wrong in one life of three, from a source of its own: links that are bad in every way,
+// clogged, or drop what is long, clocks that jump, and an operator who tries one command after the other.
 type trouble struct {
 	w   *world
 	rng *rand.Rand
@@ -25,8 +25,17 @@ func (t *trouble) next() {
 		if t.w.fault.until.IsZero() {
 			return // peace
 		}
-		[]func(){t.clog, t.narrow, t.jump, t.command}[t.rng.Intn(4)]()
+		[]func(){t.spoil, t.clog, t.narrow, t.jump, t.command}[t.rng.Intn(5)]()
 		t.next()
+	})
+}
+
+// spoil makes datagrams go lost and overtake each other at once, so that repairs meet what is newer and older.
+func (t *trouble) spoil() {
+	t.strikes("bad link")
+	t.w.net.loss, t.w.net.jitter, t.w.net.dup = 0.05+0.3*t.rng.Float64(), t.between(20*time.Millisecond, 300*time.Millisecond), 0.1
+	t.w.after(t.between(time.Second, 8*time.Second), func() {
+		t.w.net.loss, t.w.net.jitter, t.w.net.dup = 0, calmJitter, 0
 	})
 }
 
