@@ -163,8 +163,8 @@ func (e *Engine) dumped(f *flow.Flow) {
 	if own == nil && !e.isCopy(r) && (!e.accepts(f) || e.isOver(f) || e.isYoung(r)) {
 		return
 	}
-	if ent.Kern&kFlight != 0 && (own == nil || own.Value.Reply != f.Reply) {
-		return // what is under way makes it another one, or takes it away
+	if e.passing(r, own, f) {
+		return
 	}
 	switch {
 	case own == nil && e.isCopy(r):
@@ -190,6 +190,17 @@ func (e *Engine) dumped(f *flow.Flow) {
 		ent.Kern |= kPresent
 	}
 	e.suspect(r, f)
+}
+
+// passing says that an operation is under way that makes of what a dump shows of entry r another one, or takes it away.
+func (e *Engine) passing(r ref, own *copyOf, f *flow.Flow) bool {
+	switch {
+	case e.tbl.Entry(r).Kern&kFlight == 0:
+		return false
+	case e.evict.holds(own) && e.tbl.Of(r, kernelOwner) != nil:
+		return false // a packet made it
+	}
+	return own == nil || own.Value.Reply != f.Reply
 }
 
 // isCopy says that what the kernel has of entry r came from a peer: we wrote it, or the leader lists it.

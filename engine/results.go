@@ -203,9 +203,12 @@ func (e *Engine) written(r ref) {
 	ent.Kern &^= kSuspect
 	c := e.leaderLists(r)
 	if k := e.tbl.Of(r, kernelOwner); k != nil && c != nil {
-		status := k.Value.Status & sticky // the kernel never forgets these
 		f := e.flowOf(r, c)
-		f.Status |= status
+		f.Status |= k.Value.Status & sticky // the kernel never forgets these
+		if ent.Shape == shape(&ent.Key, &k.Value.Reply, e.extras.get(k.Value.extra)) {
+			f.Reply = k.Value.Reply // an update of another translation's entry leaves that
+			f.Status = f.Status&^flow.NATStatus | k.Value.Status&flow.NATStatus
+		}
 		e.setValue(k, &f.Value, f.Extra)
 	}
 	if c != nil && !e.isExpect(r) {

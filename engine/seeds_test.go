@@ -206,3 +206,27 @@ func TestAnObstacleThatComesToLife(t *testing.T) {
 	p.b.wantOps("create 8")
 	p.b.wantKernel(7)
 }
+
+// TestAnUpdateLeavesTheTranslation of an entry that a packet has made meanwhile: it is not the leader's (873).
+func TestAnUpdateLeavesTheTranslation(t *testing.T) {
+	p, f := twoActive(t)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data } // so that a does not yield
+	p.event(p.a, flow.EventUpdate, f)
+	p.a.late = everything
+	p.notice(p.a, vrrp.Backup)
+	p.tell(p.b, &Command{Verb: VerbResync}) // a heartbeat, at once
+	p.settle()
+	p.a.wantOps("update 1")
+	fresh := conn(1, noNAT)
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{
+		{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout},
+		{Kind: flow.EventNew, Flow: fresh, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout},
+	}})
+	p.a.kernel[f.Key] = fresh
+	p.a.answer()
+	p.advance(200 * time.Millisecond)
+	if own := p.a.e.log.Lives(p.a.e.tbl.Find(&f.Key)); own == nil || own.Value.Reply != fresh.Reply || own.Value.Status != fresh.Status {
+		t.Fatalf("own %+v", own)
+	}
+	p.a.ops = nil
+}

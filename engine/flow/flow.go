@@ -117,6 +117,9 @@ const (
 	HWOffload  uint32 = 1 << 15
 )
 
+// NATStatus are the bits that a translation sets.
+const NATStatus = SrcNAT | DstNAT | SrcNATDone | DstNATDone
+
 // SettableStatus are the bits that a create or an update may carry: what the kernel sets by itself, or
 // refuses with EBUSY (IPS_UNCHANGEABLE_MASK), is left out. Confirmed must be added.
 const SettableStatus = SeenReply | Assured | FixedTime

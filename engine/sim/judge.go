@@ -153,6 +153,9 @@ func (j *judge) takenOver(n *node) {
 				continue
 			}
 			o, have := own[l.Flow.Key]
+			if _, ended := j.of(n).dead[l.Flow.Mark]; ended {
+				continue // it saw the end of this incarnation, of which the other one has perhaps not heard
+			}
 			if l.Bits&cache.Adopted != 0 && (!have || o.Bits&cache.Tomb != 0) {
 				continue // we had it, and saw it end
 			}
