@@ -109,6 +109,8 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 		case e.role.is == Standby:
 			own.Bits |= cache.Dead // once our kernel has it no more: an eviction leaves it to nobody
 			e.purge.again = true
+		case notOurs:
+			own.Bits |= cache.Dead // unless what is under way has put it there
 		}
 		return
 	}
@@ -129,7 +131,7 @@ func (e *Engine) endedThere(r ref) {
 	case own.Bits&cache.Evicted != 0:
 		own.Bits &^= cache.Evicted
 		e.endHeld(r)
-	case own.Bits&cache.Waiting != 0:
+	case own.Bits&cache.Waiting != 0, e.tbl.Entry(r).Kern&kPresent == 0:
 		own.Bits |= cache.Dead
 	}
 }

@@ -230,3 +230,39 @@ func TestAnUpdateLeavesTheTranslation(t *testing.T) {
 	}
 	p.a.ops = nil
 }
+
+// TestAnEndDuringACreate that stays unanswered: the leader told it while the flow was written (1343).
+func TestAnEndDuringACreate(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.late = everything
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantOps("create 1")
+	delete(p.b.kernel, f.Key) // it was not carried out after all
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(50 * time.Millisecond)
+	p.b.giveUp()
+	p.advance(3 * time.Second)
+	p.b.wantRole(Active)
+	p.b.wantOps()
+	p.b.wantLists(0, 0)
+}
+
+// TestAnEndBeforeAnotherTry to write a flow: the other active node told it meanwhile (1343).
+func TestAnEndBeforeAnotherTry(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.mute = true
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(50 * time.Millisecond)
+	p.b.mute = false
+	p.advance(3 * time.Second)
+	p.b.wantOps()
+	p.b.wantLists(0, 0)
+}

@@ -198,7 +198,14 @@ func (e *Engine) leftAlone(r ref) bool {
 // heldInDoubt says that the end of entry r waits, and that an operation of ours may have made it anew meanwhile.
 func (e *Engine) heldInDoubt(r ref) bool {
 	own := e.log.Lives(r)
-	return own != nil && own.Bits&cache.Waiting != 0 && e.tbl.Entry(r).Kern&kPresent == 0
+	return own != nil && own.Bits&cache.Waiting != 0
+}
+
+// endedInDoubt says that another node told the end of own entry r while an operation of ours may have put it into our
+// kernel.
+func (e *Engine) endedInDoubt(r ref) bool {
+	own := e.log.Lives(r)
+	return own != nil && own.Bits&cache.Dead != 0 && !e.evict.holds(own)
 }
 
 // follows says that there is a leader whose word counts: it is settled.
@@ -268,6 +275,8 @@ func (e *Engine) operation(r ref) bool {
 	want, c := e.target(r)
 	present := ent.Kern&kPresent != 0
 	switch {
+	case want == goalThere && !present && e.endedInDoubt(r):
+		e.askWhether(r)
 	case want == goalThere && !present && e.tableFull():
 		e.writer.later(e, r)
 	case want == goalThere && !present:
@@ -278,7 +287,7 @@ func (e *Engine) operation(r ref) bool {
 		e.send1(r, flow.OpUpdate, c)
 	case want == goalAbsent:
 		e.sendDelete(r)
-	case e.heldInDoubt(r):
+	case !present && (e.heldInDoubt(r) || e.endedInDoubt(r)):
 		e.askWhether(r)
 	default:
 		e.writer.left = e.writer.left || e.leftAlone(r)
