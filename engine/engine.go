@@ -220,7 +220,7 @@ func (e *Engine) Deadline() time.Time { return e.deadline }
 func (e *Engine) Role() Role { return e.role.is }
 
 func (e *Engine) nextDeadline() time.Time {
-	if len(e.jobs) > 0 || e.writer.canFill() || e.young.due(e) {
+	if len(e.jobs) > 0 && !e.jobWaits() || e.writer.canFill() || e.young.due(e) {
 		return e.now
 	}
 	d := e.send.nextBeat

@@ -5,6 +5,9 @@ package engine
 type job struct {
 	step func(budget int) (used int, done bool)
 	name string // adoption jobs hold up the takeover
+	// afterWriter has the job wait while much is to be written already: what changes meanwhile is written after that,
+	// and not after all that the job finds.
+	afterWriter bool
 }
 
 const jobAdopt = "adopt"
@@ -16,13 +19,25 @@ func (e *Engine) addJob(j job) { e.jobs = append(e.jobs, j) }
 
 func (e *Engine) runJobs() {
 	budget := sliceEntries
-	for len(e.jobs) > 0 && budget > 0 {
-		used, done := e.jobs[0].step(budget)
+	for len(e.jobs) > 0 && budget > 0 && !e.jobWaits() {
+		b := budget
+		if e.jobs[0].afterWriter {
+			b = min(b, max(fillAhead-e.writer.pending(), 1))
+		}
+		used, done := e.jobs[0].step(b)
 		budget -= max(used, 1)
 		if done {
 			e.jobs = append(e.jobs[:0], e.jobs[1:]...)
 		}
 	}
+}
+
+// fillAhead is how many entries wait for the writer at most because of a job that has time: some milliseconds' work.
+const fillAhead = 2 * maxOutstanding
+
+// jobWaits says that the next job leaves the writer time. A takeover does not.
+func (e *Engine) jobWaits() bool {
+	return len(e.jobs) > 0 && e.jobs[0].afterWriter && e.role.is == Standby && e.writer.pending() >= fillAhead
 }
 
 func (e *Engine) hasJob(name string) bool {

@@ -221,3 +221,32 @@ func TestFixedTime(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestFillLeavesRoom: what changes while a leader's flows are written must not wait until all of them are, and while
+// the writer is busy nothing spins.
+func TestFillLeavesRoom(t *testing.T) {
+	p := activeAndStandby(t)
+	for i := range 2000 {
+		p.packet(p.a, conn(i+1, noNAT))
+	}
+	p.advance(time.Second)
+	p.b.ops = nil
+	e := p.b.e
+	e.fill()
+	for range 10 {
+		e.runJobs()
+	}
+	if n := e.writer.pending(); n != fillAhead {
+		t.Fatalf("%d entries wait for the writer, want %d", n, fillAhead)
+	}
+	e.writer.outstanding += maxOutstanding
+	if !e.nextDeadline().After(e.now) {
+		t.Fatal("it asks for steps that do nothing")
+	}
+	e.writer.outstanding -= maxOutstanding
+	p.advance(time.Second)
+	if len(p.b.ops) != 2000 || !e.writer.filled {
+		t.Fatalf("%d operations", len(p.b.ops))
+	}
+	p.b.ops = nil
+}

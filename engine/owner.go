@@ -79,6 +79,7 @@ func (e *Engine) fill() {
 			e.dirty(r)
 		}
 	}))
+	e.jobs[len(e.jobs)-1].afterWriter = true
 	round := w.filling
 	e.addJob(finish(func() {
 		if round == w.filling {
