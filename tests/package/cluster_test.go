@@ -107,6 +107,12 @@ func TestCluster(t *testing.T) {
 	p.moved()
 	p.b.must("crm node online $(uname -n)")
 	p.settled(p.a, p.b)
+	p.crowd.during("Pacemaker restarted", 2*time.Second, func() {
+		p.a.must("timeout 20 systemctl restart pacemaker")
+		p.b.primary(10 * time.Second)
+	})
+	p.moved()
+	p.settled(p.a, p.b)
 	p.crowd.during("the preferred node takes back", 2*time.Second, func() {
 		p.b.must("crm configure location prefer-a firewalls role=Promoted 150: $(uname -n)")
 		p.b.primary(20 * time.Second)
