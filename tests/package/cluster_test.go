@@ -102,27 +102,27 @@ func TestCluster(t *testing.T) {
 	}
 	p.crowd.during("node standby", 2*time.Second, func() {
 		p.a.must("crm -w node standby $(uname -n)")
-		p.b.primary(10 * time.Second)
+		p.b.primary(30 * time.Second)
 	})
 	p.moved()
 	p.b.must("crm node online $(uname -n)")
 	p.settled(p.a, p.b)
 	p.crowd.during("Pacemaker restarted", 2*time.Second, func() {
 		p.a.must("timeout 20 systemctl restart pacemaker")
-		p.b.primary(10 * time.Second)
+		p.b.primary(30 * time.Second)
 	})
 	p.moved()
 	p.settled(p.a, p.b)
 	p.crowd.during("the preferred node takes back", 2*time.Second, func() {
 		p.b.must("crm configure location prefer-a firewalls role=Promoted 150: $(uname -n)")
-		p.b.primary(20 * time.Second)
+		p.b.primary(30 * time.Second)
 	})
 	p.moved()
 	p.settled(p.a, p.b)
 	p.crowd.during("shutdown", 2*time.Second, func() {
 		_, _ = p.a.try("systemctl poweroff")
 		p.a.await("the end of the shutdown", 30*time.Second, p.a.off)
-		p.b.primary(10 * time.Second)
+		p.b.primary(30 * time.Second)
 	})
 	p.moved()
 	p.b = n.again(p.b)
@@ -162,7 +162,7 @@ func (p *pair) promoted(within time.Duration) {
 		}
 		return false
 	})
-	p.a.primary(10 * time.Second)
+	p.a.primary(30 * time.Second)
 	p.settled(p.a, p.b)
 }
 
@@ -171,7 +171,7 @@ func (p *pair) swap() { p.a, p.b, p.ofA, p.ofB = p.b, p.a, p.ofB, p.ofA }
 // unmoved: the cluster did nothing.
 func (p *pair) unmoved() {
 	p.t.Helper()
-	p.a.primary(5 * time.Second)
+	p.a.primary(30 * time.Second)
 	p.settled(p.a, p.b)
 	p.ofB.isSilentOf(journal.Takeover)
 	p.a.says("crm_mon -1 --output-as=xml | grep -c '<failure '", "0")
@@ -180,7 +180,7 @@ func (p *pair) unmoved() {
 // moved: the other node is promoted.
 func (p *pair) moved() {
 	p.t.Helper()
-	p.b.primary(10 * time.Second)
+	p.b.primary(30 * time.Second)
 	p.ofB.tells(journal.Takeover)
 	p.swap()
 	p.ofA.forget()

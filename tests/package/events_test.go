@@ -48,7 +48,7 @@ func (d *diary) forget() { d.read(); d.events = nil }
 // tells waits until these events were told, in this order, whatever was told between them.
 func (d *diary) tells(want ...journal.Event) {
 	d.m.t.Helper()
-	d.m.await("the journal of "+d.m.name+" to tell "+join(want), 15*time.Second, func() bool {
+	d.m.await("the journal of "+d.m.name+" to tell "+join(want), 30*time.Second, func() bool {
 		d.read()
 		return inOrder(want, d.events)
 	})

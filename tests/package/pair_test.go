@@ -108,9 +108,9 @@ func TestPair(t *testing.T) {
 	p := &pair{network: n, a: n.firewall("a", 2, 150), b: n.firewall("b", 3, 100)}
 	p.ofA, p.ofB, p.crowd = diary{m: p.a}, diary{m: p.b}, crowd{n: n}
 	p.a.must("systemctl restart keepalived")
-	p.a.role("active", 10*time.Second)
-	p.b.must("systemctl restart keepalived && ctsync wait-synced --timeout 15s")
-	p.a.must("ctsync wait-synced --timeout 15s")
+	p.a.role("active", 30*time.Second)
+	p.b.must("systemctl restart keepalived && ctsync wait-synced --timeout 30s")
+	p.a.must("ctsync wait-synced --timeout 30s")
 	n.echo()
 	p.crowd.join(8)
 	for _, happens := range []struct {
@@ -134,10 +134,10 @@ func TestPair(t *testing.T) {
 // settled waits until one node is active, the other is not, and both have everything.
 func (p *pair) settled(active, standby *machine) {
 	p.t.Helper()
-	active.role("active", 15*time.Second)
-	standby.role("standby", 15*time.Second)
+	active.role("active", 30*time.Second)
+	standby.role("standby", 30*time.Second)
 	for _, m := range []*machine{active, standby} {
-		m.must("ctsync wait-synced --timeout 15s")
+		m.must("ctsync wait-synced --timeout 30s")
 		if got := m.must("conntrack -L -p tcp --dport 7 2>/dev/null | grep -c ESTABLISHED || true"); got != fmt.Sprint(len(p.crowd.members)) {
 			p.t.Errorf("%s says that it is in sync, and its kernel has %s of %d connections", m.name, got, len(p.crowd.members))
 		}
@@ -147,7 +147,7 @@ func (p *pair) settled(active, standby *machine) {
 func (p *pair) keepalivedStopped() {
 	p.crowd.during("keepalived stopped", 2*time.Second, func() {
 		p.a.must("systemctl stop keepalived")
-		p.b.role("active", 5*time.Second)
+		p.b.role("active", 30*time.Second)
 	})
 	p.ofA.tells(journal.SteppedBack)
 	p.ofB.tells(journal.TakingOver, journal.Takeover)
@@ -160,14 +160,14 @@ func (p *pair) crashed() {
 	p.crowd.during("crash at the takeover", 3*time.Second, func() {
 		p.a.must("kill -9 $(systemctl show -p MainPID --value ctsync)")
 		p.b.must("systemctl stop keepalived")
-		p.a.role("active", 10*time.Second)
+		p.a.role("active", 30*time.Second)
 	})
 	p.ofA.tells(journal.Started, journal.Takeover)
 	p.b.must("systemctl start keepalived")
 	p.settled(p.a, p.b)
 	p.crowd.during("and back", 2*time.Second, func() {
 		p.a.must("systemctl stop keepalived")
-		p.b.role("active", 10*time.Second)
+		p.b.role("active", 30*time.Second)
 	})
 	p.a.must("systemctl start keepalived")
 	p.settled(p.b, p.a)
@@ -190,7 +190,7 @@ func (p *pair) upgraded() {
 func (p *pair) linkCut() {
 	p.crowd.during("link cut", 2*time.Second, func() {
 		p.ip("-n", p.hub, "link", "set", "b0", "down")
-		p.a.role("active", 15*time.Second)
+		p.a.role("active", 30*time.Second)
 	})
 	p.ofB.tells(journal.SteppedBack)
 	p.ofA.tells(journal.TakingOver, journal.Takeover)
@@ -220,7 +220,7 @@ func (p *pair) splitBrain() {
 	}
 	p.crowd.during("split brain", 2*time.Second, func() {
 		isolate("on")
-		p.b.role("active", 15*time.Second)
+		p.b.role("active", 30*time.Second)
 	})
 	p.ofA.tells(journal.TwoActive)
 	p.ofB.tells(journal.Takeover)
@@ -247,12 +247,12 @@ func (p *pair) powerCut() {
 	if out := p.a.must("journalctl -u ctsync -p err -q --no-pager"); out != "" {
 		p.t.Errorf("errors in the journal of a:\n%s", strings.TrimSpace(out))
 	}
-	p.b.must("systemctl restart ctsync && ctsync wait-synced --timeout 15s")
+	p.b.must("systemctl restart ctsync && ctsync wait-synced --timeout 30s")
 	p.crowd.during("power cut", 2*time.Second, func() {
 		p.a.cut()
-		p.b.role("active", 15*time.Second)
+		p.b.role("active", 30*time.Second)
 	})
 	p.ofB.tells(journal.PeerLost)
 	p.ofB.tells(journal.Takeover)
-	p.b.role("active", 5*time.Second)
+	p.b.role("active", 30*time.Second)
 }
