@@ -87,10 +87,10 @@ func measureShortFlows(b *testing.B, d time.Duration) {
 	p.advance(300 * time.Millisecond)
 	p.notice(p.a, vrrp.Master)
 	p.advance(time.Second)
-	began, idle := p.now, p.a.bytes.Len()
+	idle := p.a.bytes.Len()
 	p.advance(10 * time.Second)
 	beats := p.a.bytes.Len() - idle // in 10 s without a flow
-	began = p.now
+	began := p.now
 	p.a.bytes.Reset()
 	p.b.ops = nil
 	live := map[flow.Key]time.Duration{}
