@@ -204,6 +204,25 @@ func (j *judge) deleting(n *node, e *kentry) {
 	}
 }
 
+// alive is O3: what the leader lists, proven and complete, is not held for dead. Another node's word does not count.
+func (j *judge) alive(n *node, in *engine.Inspection) {
+	if in.Role != engine.Standby || !in.Settled {
+		return
+	}
+	for i := range in.Peers {
+		p := &in.Peers[i]
+		if p.Epoch != in.Leader {
+			continue
+		}
+		for k := range p.Flows {
+			if l := &p.Flows[k]; l.Bits&cache.Tomb == 0 && l.Bits&cache.Dead != 0 {
+				j.w.fail("O3", "%s holds %v mark %d for dead, which its leader lists%s", n, l.Flow.Key, l.Flow.Mark, j.story(l.Flow.Key))
+				return
+			}
+		}
+	}
+}
+
 func (j *judge) endedSomewhere(mark uint32) bool {
 	for _, h := range j.logs {
 		if _, ok := h.ended[mark]; ok {

@@ -249,6 +249,7 @@ func (j *judge) look(n *node) {
 	for i := range in.Peers {
 		j.faithful(n, &in.Peers[i])
 	}
+	j.alive(n, &in)
 	if n.ready == engine.Ready && in.Role == engine.Standby {
 		j.ready(n, &in)
 	}

@@ -30,11 +30,17 @@ func (t *trouble) next() {
 	})
 }
 
-// spoil makes datagrams go lost and overtake each other at once, so that repairs meet what is newer and older.
+// spoil makes datagrams go lost and overtake each other at once, so that repairs meet what is newer and older; the
+// operator, who sees that, has logs read again.
 func (t *trouble) spoil() {
 	t.strikes("bad link")
 	t.w.net.loss, t.w.net.jitter, t.w.net.dup = 0.05+0.3*t.rng.Float64(), t.between(20*time.Millisecond, 300*time.Millisecond), 0.1
-	t.w.after(t.between(time.Second, 8*time.Second), func() {
+	lasts := t.between(time.Second, 8*time.Second)
+	for range t.rng.Intn(4) {
+		n, verb := t.w.nodes[t.rng.Intn(len(t.w.nodes))], []engine.Verb{engine.VerbBulk, engine.VerbRequestResync}[t.rng.Intn(2)]
+		t.w.after(t.between(0, lasts), func() { n.input(&engine.Command{Verb: verb}) })
+	}
+	t.w.after(lasts, func() {
 		t.w.net.loss, t.w.net.jitter, t.w.net.dup = 0, calmJitter, 0
 	})
 }
