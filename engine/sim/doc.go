@@ -11,7 +11,8 @@
 // Clients open, use and end connections at whichever node has the virtual address (client.go); the mark of an
 // entry names the incarnation, so that a judge can follow it through every cache. faults.go draws at least
 // four kinds of trouble and the moments for them; in one life of four somebody records datagrams and says them
-// again (replay.go); after some time there is peace, and then everything has to agree (converge.go). judge.go
+// again (replay.go), in others keys change (keys.go), versions differ (versions.go), or links, clocks and an operator
+// are of no help (trouble.go), each drawn from a source of its own; after some time there is peace, and then everything has to agree (converge.go). judge.go
 // holds the invariants, with replicas.go, ready.go and ends.go:
 //
 //	I1  after peace replicas equal logs, the active node's own cache equals its kernel, hot kernels the leader's
@@ -32,7 +33,8 @@
 // A failing seed prints itself and its last events:
 //
 //	go test ./engine/sim -run 'TestSeed$' -seed=N      replays one with its whole trace
-//	go test ./engine/sim -run 'TestSeeds$' -seeds=N    simulates many (-first: where to begin)
+//	  -watch '6 10.0.0.1:40002>198.18.0.1:443 zone 0'  and what every node holds of one key
+//	go test ./engine/sim -run 'TestSeeds$' -seeds=N    simulates many (-first: where to begin, -stop: at a failure)
 //	go test ./engine/sim -run TestMutations -mutations breaks one rule after the other
 //
 // # What simulations changed
@@ -70,6 +72,15 @@
 //     the leader's end reaches also an entry of which a DESTROY told, which may have been the one before (5595).
 //   - An own flow whose update is refused is looked at, and takes over the bits that the kernel never forgets
 //     (7468): an update that met the next incarnation sets them, and no event tells of it.
+//   - An end that another deciding node tells is remembered with a flow of our own that is held back, being written, or
+//     still in our kernel, and counts once our kernel has it no more (103, 191, 1343). Before another try to write it
+//     the kernel is asked.
+//   - What left with an address comes back with it, if that was between two activations (1576); what the next active
+//     node does not list though it had the chance is dropped (1569).
+//   - What came while the leader did not act, for a copy that a packet met, is written once it acts again (125).
+//   - A node that takes over looks before it deletes a copy of another translation: a packet may have made it (3626).
+//   - A dump counts neither for what is about to be deleted (3137) nor against what came after an eviction (1844, 49).
+//   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
 //
@@ -81,8 +92,8 @@
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
-//   - A create that stays unanswered, and was carried out, for a flow whose end waits: the end may be told while
-//     the flow is in the kernel (8997; one seed in some thousands, I7).
+//   - An operator who has a node forget what it heard (flush external) has it forget what it adopted: a flow that ended
+//     meanwhile may be adopted again (478).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 package sim
