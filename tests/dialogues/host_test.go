@@ -50,10 +50,14 @@ func (h host) udp(port uint16) (conn *net.UDPConn, err error) {
 	return conn, err
 }
 
-// raw is a socket for the packets of an IPv4 protocol.
+// raw is a socket for the packets of a protocol, by name or number.
 func (h host) raw(protocol string) (conn *net.IPConn, err error) {
+	family := "ip4:"
+	if h.addr.Is6() {
+		family = "ip6:"
+	}
 	err = h.Do(func() (err error) {
-		conn, err = net.ListenIP("ip4:"+protocol, &net.IPAddr{IP: h.addr.AsSlice()})
+		conn, err = net.ListenIP(family+protocol, &net.IPAddr{IP: h.addr.AsSlice()})
 		return err
 	})
 	return conn, err

@@ -97,6 +97,13 @@ expectation active: ctsync asks the kernel.
   what was announced before be expected and reads nothing in H.245. RAS, whose messages begin at a gatekeeper, is tested over netlink only.
 - A registrar's answer that comes after a takeover which the question preceded: the helper does not know the question. The next registration counts.
 
+## Live traffic
+
+tests/dialogues has these flows live through two takeovers and two failbacks, with rules that drop what is invalid and let nothing begin anew: TCP without
+NAT, with source, destination, both, and prefix NAT and masquerade, IPv4 and IPv6, in bulk both ways, half closed, idle until the end, and reset by
+either end; UDP with the same translations, in three fragments too; ICMP echo, with a translated id, and in three fragments; GRE, ESP and AH with and
+without source NAT; and a protocol that the kernel knows nothing about, for three times the generic timeout.
+
 ## Not in the table
 
 - Labels at a standby whose rules do not use labels: its kernel has no room for them in a flow, and everything else is carried (tested).
