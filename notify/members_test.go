@@ -68,7 +68,7 @@ func FuzzMembers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		r := configReader{vars: map[string]string{}}
 		for line := range strings.Lines(text) {
-			if !strings.Contains(line, "include") && r.line(line, t.TempDir()) != nil {
+			if !strings.Contains(line, "include") && r.line(line, "/nowhere") != nil {
 				t.Errorf("%q is an error", line)
 			}
 		}

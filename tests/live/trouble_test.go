@@ -61,7 +61,7 @@ var troubles = []trouble{
 }
 
 // shortOfWarm are those that a warm standby goes through in the short form too.
-var shortOfWarm = map[string]bool{"30 of 100 lost": true, "link cut": true, "active killed": true, "standby frozen": true}
+var shortOfWarm = map[string]bool{"link cut": true, "active killed": true}
 
 // Whatever goes wrong on the sync link or with a daemon while connections come and go: once it is over and both nodes
 // say that all is well, both kernels have the same connections, field by field, and the active one's has those that
