@@ -12,6 +12,15 @@ import (
 	"testing"
 )
 
+// revision is what HEAD was when the tests began: somebody may commit meanwhile.
+var revision = sync.OnceValue(func() string {
+	out, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		panic("package deb: git rev-parse HEAD: " + err.Error()) // this is not a checkout
+	}
+	return strings.TrimSpace(string(out))
+})
+
 // older is the package of HEAD, newer the same as a later version with another configuration file: dpkg then has to
 // choose between that and the operator's.
 var older, newer = sync.OnceValues(build("0.0.1")), sync.OnceValues(renew)
@@ -33,7 +42,7 @@ func renew() (string, error) {
 func build(version string) func() (string, error) {
 	return func() (string, error) {
 		cmd := exec.Command("../../packaging/deb/build.sh", filepath.Join(scratch, version))
-		cmd.Env = append(os.Environ(), "VERSION="+version)
+		cmd.Env = append(os.Environ(), "VERSION="+version, "REVISION="+revision())
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		return strings.TrimSpace(string(out)), err
@@ -53,7 +62,7 @@ func built(t *testing.T, which func() (string, error)) string {
 func TestReproducible(t *testing.T) {
 	first := built(t, older)
 	cmd := exec.Command("../../packaging/deb/build.sh", filepath.Join(scratch, "again"))
-	cmd.Env = append(os.Environ(), "VERSION=0.0.1", "TZ=Pacific/Auckland", "LC_ALL=C", "HOME=/nonexistent")
+	cmd.Env = append(os.Environ(), "VERSION=0.0.1", "REVISION="+revision(), "TZ=Pacific/Auckland", "LC_ALL=C", "HOME=/nonexistent")
 	for _, v := range []string{"GOCACHE", "GOMODCACHE"} {
 		out, err := exec.Command("go", "env", v).Output()
 		if err != nil {
