@@ -266,3 +266,17 @@ func TestAnEndBeforeAnotherTry(t *testing.T) {
 	p.b.wantOps()
 	p.b.wantLists(0, 0)
 }
+
+// TestAnOldDestroyAtAnActiveNode is about the entry that was there before ours, which the kernel still has (17, 2133).
+func TestAnOldDestroyAtAnActiveNode(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout}}})
+	p.advance(500 * time.Millisecond)
+	p.b.wantLists(1, 0)
+	p.b.wantOps()
+}

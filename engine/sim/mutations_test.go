@@ -21,6 +21,7 @@ var (
 // byScenario are the broken rules that the simulation is known not to notice within seedsToFind.
 var byScenario = []string{
 	"R4: an end is forgotten before it has gone out",
+	"an end is not verified where we wrote the entry",
 }
 
 // rules are broken one at a time: in file, old is replaced by new.
