@@ -94,6 +94,8 @@
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
 //   - An operator who has a node forget what it heard (flush external) has it forget what it adopted: a flow that ended
 //     meanwhile may be adopted again (478).
+//   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the
+//     dump showed; if the event of the new one is lost, its end is told. The dump after that loss makes it good (1504).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 package sim
