@@ -128,18 +128,30 @@ func effect(n *node, epoch wire.Epoch) string {
 	return text
 }
 
-// delivered notes what n's run is about to hear, and returns what is to be done after the step.
+// delivered notes what n's run is about to hear, and returns what is to be done after the step. What was refused, as for
+// want of a key that came later, was not heard.
 func (r *replayer) delivered(n *node, in *engine.Datagrams) (after func()) {
+	var heard []hearing
+	refused := n.eng.Status().Messages.Malformed
+	note := func() {
+		if n.eng.Status().Messages.Malformed > refused {
+			return
+		}
+		for _, h := range heard {
+			r.heard[h] = true
+		}
+	}
 	for i := range in.Datagrams {
 		var h wire.Header
 		if _, err := wire.Parse(in.Datagrams[i].Payload, wire.ClusterHash(cluster), &h); err != nil {
-			return func() {}
+			return note
 		}
 		if _, known := r.since[hearing{at: n.epoch, of: h.Sender}]; known {
-			r.heard[hearing{n.epoch, h.Sender, h.Counter}] = true
+			heard = append(heard, hearing{n.epoch, h.Sender, h.Counter})
 			continue
 		}
 		return func() {
+			note()
 			n.eng.Positions(func(p engine.Position) {
 				if p.Epoch == h.Sender {
 					r.since[hearing{at: n.epoch, of: h.Sender}] = h.Counter
@@ -147,5 +159,5 @@ func (r *replayer) delivered(n *node, in *engine.Datagrams) (after func()) {
 			})
 		}
 	}
-	return func() {}
+	return note
 }
