@@ -7,10 +7,10 @@ import (
 	"ctsync/engine/flow"
 )
 
-// A dump of the kernel's table is compared with what is known (PROTOCOL K9): at start, after an overrun,
-// after a sleep, and every few minutes while there may be flows that emit no events. Events and own operations go on meanwhile and know better: each stamps its
-// entry with the dump's generation, and a dump entry counts only for an entry without that stamp. What was
-// known to be in the kernel and has no stamp at the end is gone.
+// A dump of the kernel's table is compared with what is known (PROTOCOL K9): at start, after an overrun, after a sleep,
+// and every few minutes while there may be flows that emit no events. Events and own operations go on meanwhile and
+// know better: each stamps its entry with the dump's generation, and a dump entry counts only for an entry without
+// that stamp. What was known to be in the kernel and has no stamp at the end is gone.
 type dumper struct {
 	running    bool
 	again      bool      // an overrun during the dump

@@ -132,9 +132,6 @@ func (e *Engine) Replica(epoch wire.Epoch) []Listed {
 	return e.listedBy(p.owner, p.rep.Live+p.rep.Tombs())
 }
 
-// RoleNow is the role, as Status has it.
-func (e *Engine) RoleNow() Role { return e.role.is }
-
 // Live is the own log's end, and how many keys it lists.
 func (e *Engine) Live() (last uint64, live int) { return e.log.Last, e.log.Live }
 

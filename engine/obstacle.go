@@ -93,11 +93,8 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 		e.tbl.Entry(o).Kern &^= kPresent | kLiberal
 		e.release(o)
 	}
-	ent := e.tbl.Entry(r)
-	ent.Kern |= kFlight
-	e.writer.outstanding++
-	e.writer.issued++
-	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
+	e.tbl.Entry(r).Kern |= kFlight
+	e.emit(flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
 }
 
 // ownStatus are the status bits of own entry o, none if there is none.

@@ -123,8 +123,7 @@ func (e *Engine) overtook(r ref) {
 		ent.Kern |= kAgain
 	case ent.Due != 0 && e.seconds() <= ent.Due+eventsLate:
 		ent.Due = 0
-		ent.Kern |= kRewrite
-		e.dirty(r)
+		e.rewrite(r)
 	}
 }
 

@@ -73,13 +73,14 @@ func (e *Engine) fill() {
 	w := &e.writer
 	w.filling++
 	w.filled, w.scanned = false, false
-	e.addJob(e.scanEntries(func(r ref) {
+	scan := e.scanEntries(func(r ref) {
 		listed := e.leaderLists(r)
 		if e.writes() && listed != nil || e.follows() && e.tbl.Entry(r).Kern&kEnded != 0 || e.outlived(r, e.log.Lives(r), listed) {
 			e.dirty(r)
 		}
-	}))
-	e.jobs[len(e.jobs)-1].afterWriter = true
+	})
+	scan.afterWriter = true
+	e.addJob(scan)
 	round := w.filling
 	e.addJob(finish(func() {
 		if round == w.filling {
@@ -171,8 +172,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
 	case ent.Kern&kLiberal == 0 || e.ranDown(ent):
-		ent.Kern |= kRewrite
-		e.dirty(r)
+		e.rewrite(r)
 	}
 }
 
@@ -228,8 +228,7 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 		e.setValue(own, &f.Value, f.Extra)
 		e.internal(r).Updated++
 	}
-	ent.Kern |= kRewrite
-	e.dirty(r)
+	e.rewrite(r)
 }
 
 // wentElsewhere has our kernel's entry written once, for the windows: a node that was active gives the flow back,
@@ -239,8 +238,7 @@ func (e *Engine) wentElsewhere(r ref) {
 	if e.role.is == Standby || own == nil || ent.Key.L4 != flow.TCP || ent.Kern&(kPresent|kLiberal) != kPresent || e.evict.holds(own) {
 		return
 	}
-	ent.Kern |= kRewrite
-	e.dirty(r)
+	e.rewrite(r)
 }
 
 // adoptAll adopts from every epoch that was active once, in the order of O1.

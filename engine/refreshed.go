@@ -75,9 +75,7 @@ func (e *Engine) isStill(h held) bool {
 }
 
 func (e *Engine) askNow(r ref) {
-	e.writer.outstanding++
-	e.writer.issued++
-	e.out.Ops = append(e.out.Ops, flow.Op{Kind: flow.OpGet, Tag: uint64(r) | refreshed, Flow: flow.Flow{Key: e.tbl.Entry(r).Key}})
+	e.emit(flow.Op{Kind: flow.OpGet, Tag: uint64(r) | refreshed, Flow: flow.Flow{Key: e.tbl.Entry(r).Key}})
 }
 
 // refresh takes the answer, and of it what no event tells: of the rest an event may have told something newer.

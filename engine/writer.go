@@ -5,7 +5,6 @@ import (
 	"syscall"
 	"time"
 
-	"ctsync/engine/cache"
 	"ctsync/engine/flow"
 )
 
@@ -34,8 +33,7 @@ const (
 )
 
 type writer struct {
-	ring        []ref
-	head        int
+	ring        queue[ref]
 	outstanding int
 	waiting     []held // kLater, in order of time
 	paused      time.Time
@@ -96,7 +94,13 @@ func (e *Engine) dirtyAgain(r ref) {
 	}
 	ent.Kern |= kDirty
 	e.writer.pushed++
-	e.writer.ring = append(e.writer.ring, r)
+	e.writer.ring.push(r)
+}
+
+// rewrite has our kernel's entry r written once more although the kernel leads.
+func (e *Engine) rewrite(r ref) {
+	e.tbl.Entry(r).Kern |= kRewrite
+	e.dirty(r)
 }
 
 // now has everything that waits looked at now.
@@ -134,7 +138,7 @@ func (w *writer) later(e *Engine, r ref) {
 	w.waiting = append(w.waiting, held{r: r, at: at})
 }
 
-func (w *writer) pending() int { return len(w.ring) - w.head }
+func (w *writer) pending() int { return w.ring.len() }
 
 // idle says that nothing is to be written now.
 func (w *writer) idle() bool { return w.pending() == 0 && w.outstanding == 0 }
@@ -150,85 +154,6 @@ func (w *writer) deadline() time.Time {
 	return time.Time{}
 }
 
-// goal is what the kernel should have of an entry.
-type goal uint8
-
-const (
-	goalLeave goal = iota
-	goalThere
-	goalAbsent
-)
-
-// target says what the kernel should have of entry r, and which copy says so (PROTOCOL K1).
-func (e *Engine) target(r ref) (goal, *copyOf) {
-	own := e.log.Lives(r)
-	ent := e.tbl.Entry(r)
-	if e.role.is != Standby {
-		switch {
-		case own == nil || e.evict.holds(own):
-			return goalLeave, nil
-		case ent.Kern&kPresent == 0 || ent.Kern&(kRewrite|kReplace) != 0 || ent.Shape != e.shapeOf(ent, own):
-			return goalThere, own
-		}
-		return goalLeave, nil
-	}
-	leader := e.leaderLists(r)
-	switch {
-	case leader == nil && own == nil && ent.Kern&kEnded != 0 && (e.follows() || ent.Kern&kCommit != 0):
-		return goalAbsent, nil // warm, too: it would meet the packets of who has its addresses and ports now
-	case e.outlived(r, own, leader):
-		return goalAbsent, nil
-	case !e.writes() && ent.Kern&kCommit == 0:
-		return goalLeave, nil
-	case leader == nil || leader.Bits&cache.Refused != 0:
-		return goalLeave, nil
-	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
-		return goalLeave, nil // a suspect
-	case e.leftAlone(r):
-		return goalLeave, nil
-	}
-	return goalThere, leader
-}
-
-// leftAlone says that what a hot standby's leader lists is not written at present: a packet met the copy.
-func (e *Engine) leftAlone(r ref) bool {
-	return e.role.is == Standby && e.leaderLists(r) != nil && e.touched(r) && !e.leaderActs()
-}
-
-// heldInDoubt says that the end of entry r waits, and that an operation of ours may have made it anew meanwhile.
-func (e *Engine) heldInDoubt(r ref) bool {
-	own := e.log.Lives(r)
-	return own != nil && own.Bits&cache.Waiting != 0
-}
-
-// endedInDoubt says that another node told the end of own entry r while an operation of ours may have put it into our
-// kernel.
-func (e *Engine) endedInDoubt(r ref) bool {
-	own := e.log.Lives(r)
-	return own != nil && own.Bits&cache.Dead != 0 && !e.evict.holds(own)
-}
-
-// follows says that there is a leader whose word counts: it is settled.
-func (e *Engine) follows() bool { return e.peers.leader != nil && e.peers.settled }
-
-// writes says that this node keeps the leader's flows in its kernel.
-func (e *Engine) writes() bool { return e.cfg.Hot && e.follows() }
-
-// outlived says that a warm standby's kernel has a flow from its own active time in entry r, of which the leader has
-// the next one, translated otherwise.
-func (e *Engine) outlived(r ref, own, leader *copyOf) bool {
-	ent := e.tbl.Entry(r)
-	return !e.cfg.Hot && e.follows() && own == nil && leader != nil && ent.Kern&(kPresent|kCommit) == kPresent &&
-		ent.Shape != e.shapeOf(ent, leader)
-}
-
-// touched says that a packet met the copy of entry r, of which the kernel knows better since than a leader
-// that is not heard (PROTOCOL K8).
-func (e *Engine) touched(r ref) bool { return e.log.Lives(r) == nil && e.tbl.Of(r, kernelOwner) != nil }
-
-// leaderActs says that the leader is live and active.
-func (e *Engine) leaderActs() bool { l := e.peers.leader; return l.live(e.now) && l.role == Active }
-
 // writeKernel fills the output with operations for dirty entries.
 func (e *Engine) writeKernel() {
 	w := &e.writer
@@ -239,19 +164,12 @@ func (e *Engine) writeKernel() {
 		e.dirtyAgain(r)
 	}
 	for w.canFill() && len(e.out.Ops) < maxOpsPerStep {
-		r := w.ring[w.head]
-		w.head++
+		r := w.ring.pop()
 		w.popped++
 		e.tbl.Entry(r).Kern &^= kDirty
 		if !e.operation(r) {
 			e.release(r)
 		}
-	}
-	if w.head == len(w.ring) {
-		w.ring, w.head = w.ring[:0], 0
-	} else if w.head > 4096 && w.head*2 > len(w.ring) {
-		w.ring = w.ring[:copy(w.ring, w.ring[w.head:])]
-		w.head = 0
 	}
 	w.follow()
 	e.hasRoom()
@@ -388,9 +306,14 @@ func (e *Engine) issue(r ref, kind flow.OpKind, f *flow.Flow) {
 	if kind == flow.OpCreate {
 		ent.Kern &^= kReborn // what comes up while this is under way is about the next one
 	}
+	e.emit(flow.Op{Kind: kind, Tag: uint64(r), Flow: *f})
+}
+
+// emit gives out an operation.
+func (e *Engine) emit(op flow.Op) {
 	e.writer.outstanding++
 	e.writer.issued++
-	e.out.Ops = append(e.out.Ops, flow.Op{Kind: kind, Tag: uint64(r), Flow: *f})
+	e.out.Ops = append(e.out.Ops, op)
 }
 
 // tableFull says that creating has to wait: the table is full, or nearly (early_drop would trade copies for

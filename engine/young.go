@@ -13,8 +13,7 @@ import (
 //
 // Waiting ends early where the flow is about to be needed: at a step-down, and when a helper announces another one by it.
 type nursery struct {
-	list []infant // in the order of their beginning, some ended since
-	head int
+	list queue[infant] // in the order of their beginning, some ended since
 	last uint64
 }
 
@@ -33,7 +32,7 @@ func (e *Engine) holdsBack(r ref, ev *flow.Event) bool {
 	y := &e.young
 	y.last++
 	e.tbl.Of(r, kernelOwner).Seq = y.last
-	y.list = append(y.list, infant{r, y.last, e.now.Sub(e.start)})
+	y.list.push(infant{r, y.last, e.now.Sub(e.start)})
 	e.markAdopted(r)
 	return true
 }
@@ -61,26 +60,18 @@ func (e *Engine) growUp() {
 
 // due says that the first of the list is old enough.
 func (y *nursery) due(e *Engine) bool {
-	return y.head < len(y.list) && e.now.Sub(e.start)-y.list[y.head].began >= e.filter.After
+	return y.list.len() > 0 && e.now.Sub(e.start)-y.list.first().began >= e.filter.After
 }
 
 // allGrowUp ends all waiting.
 func (e *Engine) allGrowUp() {
-	for e.young.head < len(e.young.list) {
+	for e.young.list.len() > 0 {
 		e.nextInfant()
 	}
 }
 
 func (e *Engine) nextInfant() {
-	y := &e.young
-	i := y.list[y.head]
-	y.head++
-	if y.head == len(y.list) {
-		y.list, y.head = y.list[:0], 0
-	} else if y.head > 4096 && y.head*2 > len(y.list) {
-		y.list = y.list[:copy(y.list, y.list[y.head:])]
-		y.head = 0
-	}
+	i := e.young.list.pop()
 	if e.tbl.Used(i.r) && e.isYoung(i.r) && e.tbl.Of(i.r, kernelOwner).Seq == i.id {
 		e.growsUp(i.r)
 	}

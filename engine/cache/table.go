@@ -159,7 +159,8 @@ func (t *Table[K, V]) find(k *K, h uint32) Ref {
 const MaxWarm = 64
 
 // Warm loads what finding or inserting these keys will touch. In a table that is larger than the processor's caches
-// each of these loads takes as long as all the rest; here none needs another's result, so they are waited for together.
+// each of these loads takes as long as all the rest; here none needs another's result, so they are waited for together. What it gives,
+// how many keys it met, keeps the loads from being left out as useless.
 func (t *Table[K, V]) Warm(keys []*K) (found int) {
 	var refs [2 * MaxWarm]Ref
 	keys = keys[:min(len(keys), MaxWarm)]

@@ -35,9 +35,9 @@ func (j *judge) diverges() string {
 		switch {
 		case n.eng == nil:
 			return n.name + " does not run"
-		case n.eng.RoleNow() == engine.Active && active != nil:
+		case n.eng.Role() == engine.Active && active != nil:
 			return "two are active"
-		case n.eng.RoleNow() == engine.Active:
+		case n.eng.Role() == engine.Active:
 			active = n
 		}
 	}

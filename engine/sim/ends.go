@@ -13,7 +13,7 @@ import (
 // creating is I5: no incarnation whose end was seen comes back.
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
-	role := n.eng.RoleNow()
+	role := n.eng.Role()
 	if at, ok := s.dead[f.Mark]; ok && !j.late(n, f, at) && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw%s", n, role, f.Key, f.Mark, j.story(f.Key))
 		return
@@ -147,7 +147,7 @@ func show(f *flow.Flow) string {
 
 // issue notes what n knew when it decided on op.
 func (j *judge) issue(n *node, op *flow.Op) issued {
-	i := issued{op: *op, at: j.w.now, role: n.eng.RoleNow(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
+	i := issued{op: *op, at: j.w.now, role: n.eng.Role(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
 	n.eng.Positions(func(p engine.Position) {
 		if p.Leader {
 			i.led, i.ledTo = p.Epoch, p.Have
@@ -182,7 +182,7 @@ func (j *judge) deleting(n *node, e *kentry) {
 		return
 	}
 	for _, o := range w.nodes {
-		if o == n || o.eng == nil || o.frozen() || o.eng.RoleNow() != engine.Active || !o.vip {
+		if o == n || o.eng == nil || o.frozen() || o.eng.Role() != engine.Active || !o.vip {
 			continue
 		}
 		at := o.kern.table[e.f.Key]

@@ -106,7 +106,7 @@ func beats(out *engine.Output) bool {
 
 // roles judges takeovers: they end (I10), and leave nothing behind (I6).
 func (j *judge) roles(n *node) {
-	role := n.eng.RoleNow()
+	role := n.eng.Role()
 	if role == engine.TakingOver && n.role == role && j.w.now.Sub(n.roleAt) > 15*time.Second && !n.frozen() {
 		j.w.fail("I10", "%s has been taking over for 15 s", n)
 	}
@@ -190,7 +190,7 @@ func (j *judge) follow(n *node) {
 		h.last = l.Seq
 		k := l.Flow.Key
 		h.recs[k] = append(h.recs[k], l)
-		h.leaves(k, l.Flow.Mark, n.eng.RoleNow(), j.w.now)
+		h.leaves(k, l.Flow.Mark, n.eng.Role(), j.w.now)
 		if l.Bits&cache.Tomb == 0 {
 			h.now[k] = l
 			if _, ok := h.born[l.Born]; !ok {
@@ -199,7 +199,7 @@ func (j *judge) follow(n *node) {
 			return
 		}
 		delete(h.now, k)
-		if l.Bits&cache.Ended != 0 && n.eng.RoleNow() != engine.Standby {
+		if l.Bits&cache.Ended != 0 && n.eng.Role() != engine.Standby {
 			h.ended[l.Flow.Mark], h.endedAt[l.Flow.Mark] = l.Seq, j.w.now
 			j.of(n).dead[l.Flow.Mark] = j.w.now
 			j.endPublished(n, &l)
