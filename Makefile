@@ -74,8 +74,7 @@ bench: build
 # The alert rules and the dashboard with Debian's Prometheus, against two running daemons.
 .PHONY: test-monitoring
 test-monitoring: build
-	tests/install.sh
-	packaging/monitoring/install.sh
+	tests/install.sh prometheus:prometheus promtool:prometheus
 	go vet -tags monitoring ./packaging/monitoring/
 	go test $(as_root) -count=1 -timeout 5m -tags monitoring $(flags) ./packaging/monitoring/
 

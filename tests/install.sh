@@ -48,7 +48,7 @@ apt-get -qq install -y --no-install-recommends $missing >/dev/null
 
 for package in $missing; do
 	case $package in
-	keepalived | conntrackd)
+	keepalived | conntrackd | prometheus)
 		if command -v systemctl >/dev/null 2>&1; then systemctl --quiet disable "$package" 2>/dev/null || true; fi
 		;;
 	esac
