@@ -14,7 +14,7 @@ func (r *Router) AddFlows(n int) error { return r.AddFlowsFrom(0, n) }
 
 // AddFlowsFrom is AddFlows from the connection of that number on.
 func (r *Router) AddFlowsFrom(first, n int) error {
-	err := r.Do(func() error {
+	err := r.Write(func(w *kernel.Writer) error {
 		max, count, err := kernel.Limits()
 		if err != nil {
 			return err
@@ -22,17 +22,24 @@ func (r *Router) AddFlowsFrom(first, n int) error {
 		if count+n > max {
 			return fmt.Errorf("%d further flows do not fit: the table holds %d of at most %d (sysctl net.netfilter.nf_conntrack_max)", n, count, max)
 		}
-		w, err := kernel.OpenWriter()
-		if err != nil {
-			return err
-		}
-		defer w.Close()
 		return addFlows(w, first, first+n)
 	})
 	if err != nil {
 		return fmt.Errorf("lab: add flows to %s: %w", r.Name, err)
 	}
 	return nil
+}
+
+// Write runs f inside the router with a writer to its kernel's table.
+func (r *Router) Write(f func(w *kernel.Writer) error) error {
+	return r.Do(func() error {
+		w, err := kernel.OpenWriter()
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		return f(w)
+	})
 }
 
 func addFlows(w *kernel.Writer, i, n int) error {

@@ -25,12 +25,7 @@ const unanswered = 50
 
 // turn begins and ends so many connections, evenly mixed, at so many events a second; 0: as fast as it goes.
 func (c *churn) turn(begin, end, rate int) error {
-	return c.router.Do(func() error {
-		w, err := kernel.OpenWriter()
-		if err != nil {
-			return err
-		}
-		defer w.Close()
+	return c.router.Write(func(w *kernel.Writer) error {
 		start, done := time.Now(), 0
 		var ops []flow.Op
 		var results []flow.Result

@@ -73,12 +73,7 @@ func TestCopiesEnd(t *testing.T) {
 // expire lets the router's entries of the first connections run out.
 func expire(t *testing.T, r *lab.Router, connections int) {
 	t.Helper()
-	err := r.Do(func() error {
-		w, err := kernel.OpenWriter()
-		if err != nil {
-			return err
-		}
-		defer w.Close()
+	err := r.Write(func(w *kernel.Writer) error {
 		var ops []flow.Op
 		for i := range connections {
 			ops = append(ops, flow.Op{Kind: flow.OpUpdate, Flow: lab.FurtherFlow(i)})

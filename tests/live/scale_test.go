@@ -53,12 +53,7 @@ func count(t *testing.T, r *lab.Router) (n int) {
 // create makes the further flows from first to before last in the router's kernel at so many a second.
 func create(t *testing.T, r *lab.Router, first, last, rate int) {
 	t.Helper()
-	err := r.Do(func() error {
-		w, err := kernel.OpenWriter()
-		if err != nil {
-			return err
-		}
-		defer w.Close()
+	err := r.Write(func(w *kernel.Writer) error {
 		const batch = 128
 		ops, results := make([]flow.Op, 0, batch), make([]flow.Result, 0, batch)
 		for i, began := first, time.Now(); i < last; {
