@@ -285,11 +285,31 @@ func (e *Engine) missing(r ref, gen uint8) {
 		return
 	}
 	e.dump.differing++
+	if e.lostAsCopy(r) {
+		ent.Kern &^= kPresent | kLiberal | kRewrite
+		e.dirty(r)
+		return
+	}
 	since := e.dump.began
 	if l := e.dump.lost; !l.IsZero() && l.Before(since) {
 		since = l
 	}
 	e.destroyed(r, since, false)
+}
+
+// lostAsCopy says that entry r was adopted with what was believed of our kernel while the loss of events before the
+// takeover was not made good: it was a copy that went, and a copy's fate never harms the original. That a flow ends in
+// the moment between takeover and dump is rarer than that a table was flushed, and an entry too many runs out.
+func (e *Engine) lostAsCopy(r ref) bool {
+	own, lost := e.log.Lives(r), e.dump.lost
+	if e.role.is == Standby || own == nil || own.Born <= e.role.from || lost.IsZero() || lost.After(e.role.began) {
+		return false
+	}
+	adopted := false
+	e.tbl.Each(r, func(c *copyOf) {
+		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&(cache.Adopted|cache.Dead) == cache.Adopted
+	})
+	return adopted
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

@@ -229,3 +229,24 @@ func TestTheLeadersEndIsRememberedDuringAWait(t *testing.T) {
 	p.a.wantRole(Active)
 	p.a.wantOps()
 }
+
+// TestCopiesThatWereLostUnseenAreWrittenAgain: what became of the copies while events were lost is known only after the
+// node has taken over. That the kernel lacks them then is no end of the flows.
+func TestCopiesThatWereLostUnseenAreWrittenAgain(t *testing.T) {
+	p := activeAndStandby(t)
+	f, g := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1", "create 2")
+	delete(p.b.kernel, f.Key)
+	delete(p.b.kernel, g.Key)
+	p.tell(p.b, &KernelEvents{Lost: true})
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(50 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.advance(3 * time.Second)
+	p.b.wantOps("create 1", "create 2")
+	p.b.wantKernel(1, 2)
+	p.b.wantLists(2, 0)
+	p.a.ops = nil
+}
