@@ -23,6 +23,7 @@ type talkers struct {
 // TestDialogues has every dialogue announced, a takeover, and what was announced opened; then announced once more
 // by the same control connection, the failback, and again.
 func TestDialogues(t *testing.T) {
+	t.Parallel()
 	l := lab.Run(t, lab.Options{IPv6: true, Daemon: lab.Ctsync("expect-sync all")})
 	ts := &talkers{t: t, lab: l, wrong: map[string][]string{}, seen: map[string]bool{}}
 	ts.rules()

@@ -56,15 +56,30 @@ const (
 // TestKinds has a flow of every kind live through two takeovers and two failbacks, with rules that let nothing
 // begin anew: what a takeover loses stays lost.
 func TestKinds(t *testing.T) {
-	t.Run("snat", func(t *testing.T) { live(t, lab.SNAT) })
-	if os.Getenv("LONG") != "" {
-		t.Run("masquerade", func(t *testing.T) { live(t, lab.Masquerade) })
+	t.Parallel()
+	all := []struct {
+		name  string
+		nat   lab.NAT // what SNAT stands for
+		lines []string
+	}{
+		{"snat", lab.SNAT, nil},
+		{"warm", lab.SNAT, []string{"standby warm"}},
+		{"masquerade", lab.Masquerade, nil},
+		{"masquerade, warm", lab.Masquerade, []string{"standby warm"}},
+	}
+	if os.Getenv("LONG") == "" {
+		all = all[:2]
+	}
+	for _, c := range all {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			live(t, lab.Run(t, lab.Options{IPv6: true, NAT: c.nat, Daemon: lab.Ctsync(c.lines...)}))
+		})
 	}
 }
 
-// live runs all kinds; nat is what SNAT stands for.
-func live(t *testing.T, nat lab.NAT) {
-	l := lab.Run(t, lab.Options{IPv6: true, NAT: nat, Daemon: lab.Ctsync()})
+// live runs all kinds.
+func live(t *testing.T, l *lab.Lab) {
 	fs := &flows{talkers: &talkers{t: t, lab: l, wrong: map[string][]string{}}}
 	fs.hosts()
 	fs.load(true)
