@@ -24,7 +24,7 @@ type held struct {
 	r     ref
 	seq   uint64 // of the copy, to know it again
 	at    time.Time
-	since time.Time // an address that left after this took the flow with it
+	since time.Time // an address that left after this took the flow with it; 0: none did
 }
 
 const (
@@ -72,10 +72,13 @@ func (e *Engine) mayBeEviction(r ref, own *copyOf) bool {
 	return nat
 }
 
-// holdTombstone has the end of entry r wait, which happened after since.
+// holdTombstone has the end of entry r wait, which happened after since, or was certainly no eviction.
 func (e *Engine) holdTombstone(r ref, own *copyOf, since time.Time) {
 	own.Bits |= cache.Waiting
-	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait), since.Add(-leftBefore)})
+	if !since.IsZero() {
+		since = since.Add(-leftBefore)
+	}
+	e.evict.waiting = append(e.evict.waiting, held{r, own.Seq, e.now.Add(tombstoneWait), since})
 }
 
 // askWhether asks the kernel whether entry r is there: an event may tell the end of the entry that was there
@@ -191,7 +194,7 @@ func (e *Engine) ownAgain(r ref) {
 // addressLeft says whether the address to which c is translated left after the end of h.
 func (e *Engine) addressLeft(h held, c *copyOf) bool {
 	at, ok := e.evict.left[flow.Host{Addr: c.Value.Reply.Dst, L3: e.tbl.Entry(h.r).Key.L3}]
-	return ok && at.After(h.since)
+	return ok && !h.since.IsZero() && at.After(h.since)
 }
 
 func (e *Engine) giveUpEvicted(h held) {

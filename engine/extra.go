@@ -120,8 +120,15 @@ func showsMore(x, old *flow.Extra) bool {
 		x.HasSynProxy && x.SynProxy != old.SynProxy || x.VTag != [2]uint32{} && x.VTag != old.VTag
 }
 
-// flowOf is the flow that copy c of entry r describes.
+// flowOf is the flow that copy c of entry r describes, as it is now.
 func (e *Engine) flowOf(r ref, c *copyOf) flow.Flow {
+	f := e.told(r, c)
+	f.Timeout = e.timeoutOf(r, c)
+	return f
+}
+
+// told is the flow of copy c of entry r as its log tells it.
+func (e *Engine) told(r ref, c *copyOf) flow.Flow {
 	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
 	if x := e.extras.get(c.Value.extra); x != nil {
 		cp := *x

@@ -96,6 +96,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	p.beat, p.lastHeard = h.Counter, e.now
 	p.complete, p.hot, p.leaving, p.last = b.Complete, b.Hot, b.Leaving, b.Last
 	p.fresh = false
+	p.timeline.note(e.now, p.last)
 	e.duplicated(p)
 	p.opens = [256]bool{}
 	for _, id := range b.Keys {

@@ -92,7 +92,7 @@ func (e *Engine) listedBy(owner uint8, n int) []Listed {
 func (e *Engine) listed(r ref, c *copyOf) Listed {
 	ent := e.tbl.Entry(r)
 	return Listed{
-		Flow: e.flowOf(r, c), Born: c.Born, Seq: c.Seq, Bits: c.Bits,
+		Flow: e.told(r, c), Born: c.Born, Seq: c.Seq, Bits: c.Bits,
 		Present: ent.Kern&kPresent != 0, Failed: ent.Kern&kFailed != 0,
 	}
 }

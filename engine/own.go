@@ -180,10 +180,14 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		return
 	}
 	e.tbl.Drop(r, kernelOwner)
+	expired = expired || own != nil && e.ranOut(r, own)
 	switch {
 	case own != nil && !written && e.goesOn(r, own):
 		e.dirty(r)
 	case own != nil && written && e.role.is != Standby:
+		if expired {
+			since = time.Time{}
+		}
 		e.holdTombstone(r, own, since)
 		if ent.Kern&kFlight == 0 {
 			e.askWhether(r)
@@ -207,9 +211,9 @@ func (e *Engine) leaderAgain(r ref) {
 	}
 }
 
-// againSoon has what left a standby's kernel looked at again, unless it writes nothing there anyway.
+// againSoon has what left a standby's kernel looked at again, unless it would write nothing there anyway.
 func (e *Engine) againSoon(r ref) {
-	if e.writes() {
+	if l := e.leaderLists(r); e.writes() && (l == nil || !e.ranOut(r, l)) {
 		e.writer.later(e, r)
 	}
 }

@@ -147,7 +147,8 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		e.loosen(r, own, c)
 		return
 	}
-	if e.endedHere(p, r, c) {
+	ent := e.tbl.Entry(r)
+	if e.endedHere(p, r, c) || ent.Kern&(kPresent|kFlight) == 0 && e.ranOut(r, c) {
 		return
 	}
 	c.Bits |= cache.Adopted
@@ -163,7 +164,6 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	e.internal(r).Created++
 	e.role.adopted++
 	e.follow(r, 0)
-	ent := e.tbl.Entry(r)
 	ent.Kern &^= kEnded | kReborn
 	if from != c {
 		ent.Kern &^= kReplace // a packet met what the kernel has: that is right
@@ -171,7 +171,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case ent.Kern&kLiberal == 0 || e.ranDown(ent):
+	case (ent.Kern&kLiberal == 0 || e.ranDown(ent)) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
 }
@@ -217,6 +217,9 @@ func (e *Engine) lastAt(t time.Time) uint64 {
 // node, whose copy c is, and window tracking would refuse its packets here (O8).
 func (e *Engine) loosen(r ref, own, c *copyOf) {
 	ent := e.tbl.Entry(r)
+	if e.isClosed(r, own) && own.Value.State == c.Value.State {
+		return // it only waits for its end
+	}
 	metElsewhere := e.role.is == TakingOver && own.Seq <= e.purge.last // not here since we stepped down
 	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent)
 	if !needs || ent.Kern&kPresent == 0 || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {

@@ -44,6 +44,7 @@ type peer struct {
 
 	// Replication.
 	window   window
+	timeline timeline
 	data     uint64 // highest counter of a DATA
 	floor    uint64 // DATA below this counter is from before a restart
 	base     uint64 // its log's end when we began with nothing

@@ -26,26 +26,33 @@ const (
 	seenWithin = 3 * 60 * 60
 )
 
-// lasting is how many seconds a copy of v shall have left at any time: its timeout, or commit-timeout.
-func (e *Engine) lasting(v *flow.Value) uint32 {
-	t := v.Timeout
-	if c := uint32(e.cfg.CommitTimeout / time.Second); c > 0 {
-		t = c
+// lasting is how many seconds entry r shall have left in our kernel at any time, as copy c says: c's timeout, or
+// commit-timeout. What is closed runs down instead.
+func (e *Engine) lasting(r ref, c *copyOf) uint32 {
+	t, limit := e.timeoutOf(r, c), uint32(e.cfg.CommitTimeout/time.Second)
+	switch {
+	case e.isClosed(r, c) && limit > 0:
+		return max(min(t, limit), 1)
+	case e.isClosed(r, c):
+		return max(t, 1)
+	case limit > 0:
+		t = limit
 	}
 	return max(t, leastTimeout)
 }
 
 // spare is what a hot standby's copies have besides.
-func (e *Engine) spare(lasting uint32) uint32 {
-	if e.role.is != Standby || !e.writes() {
+func (e *Engine) spare(r ref, c *copyOf) uint32 {
+	if e.role.is != Standby || !e.writes() || e.isClosed(r, c) {
 		return 0
 	}
+	lasting := e.lasting(r, c)
 	return max(min(lasting, mostSpare), lasting/spareShare)
 }
 
 // asSeen is the timeout of a flow that the table shows.
 func (e *Engine) asSeen(f *flow.Flow) uint32 {
-	if f.Kind == flow.KindExpect {
+	if f.Kind == flow.KindExpect || flow.Closed(&f.Key, &f.Value) {
 		return f.Timeout
 	}
 	return max(f.Timeout, min(e.timeouts.Of(&f.Key, &f.Value), seenWithin))
@@ -84,7 +91,7 @@ func (e *Engine) refreshPage(p int, now uint32) uint32 {
 	lowest := uint32(neverDue)
 	for r := ref(p*duePage + 1); r <= min(ref((p+1)*duePage), e.tbl.Top()); r++ {
 		ent := e.tbl.Entry(r)
-		if ent.Due == 0 || ent.Kern&(kPresent|kSuspect|kFailed) != kPresent || !e.tbl.Used(r) {
+		if ent.Due == 0 || ent.Kern&(kSuspect|kFailed) != 0 || !e.tbl.Used(r) {
 			continue
 		}
 		if ent.Due > now {

@@ -211,9 +211,14 @@ func (e *Engine) written(r ref) {
 		}
 		e.setValue(k, &f.Value, f.Extra)
 	}
-	if c != nil && !e.isExpect(r) {
-		e.setDue(r, e.seconds()+max(e.spare(e.lasting(&c.Value.Value)), renewEarly+1)-renewEarly)
+	if c == nil || e.isExpect(r) {
+		return
 	}
+	due := max(e.spare(r, c), renewEarly+1) - renewEarly
+	if left, closed := e.runsDown(r, c); closed {
+		due = left + e.timeouts.Tidied + 2 // when it is certainly no closed one any more
+	}
+	e.setDue(r, e.seconds()+due)
 }
 
 func (e *Engine) updated(r ref, res *flow.Result) bool {

@@ -19,6 +19,7 @@ type sender struct {
 	beatNow  bool
 	leaving  bool
 	marks    []beatMark
+	timeline timeline
 
 	bufs    [][]byte
 	used    int
@@ -256,6 +257,7 @@ func (e *Engine) beat() {
 		s.marks = s.marks[:copy(s.marks, s.marks[1:])]
 	}
 	s.marks = append(s.marks, beatMark{e.now, s.counter, e.log.Last})
+	s.timeline.note(e.now, e.log.Last)
 }
 
 // complete says that the own cache describes this whole kernel table.

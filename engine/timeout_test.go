@@ -70,7 +70,7 @@ func TestAWarmCommitGivesTheTimeout(t *testing.T) {
 }
 
 // TestATableTellsWhatIsLeft: a flow that only a dump shows may be refreshed a moment later without an event, so that
-// what it had left is no measure for its copy.
+// what it had left is no measure for its copy; but of what is closed it is.
 func TestATableTellsWhatIsLeft(t *testing.T) {
 	established, udp, closing, expectation := conn(1, noNAT), conn(2, noNAT), conn(3, noNAT), conn(4, noNAT)
 	established.Timeout = 60
@@ -82,7 +82,7 @@ func TestATableTellsWhatIsLeft(t *testing.T) {
 	for _, c := range []struct {
 		f    flow.Flow
 		want uint32
-	}{{established, 3 * 3600}, {udp, 300}, {closing, 120}, {expectation, 7}} {
+	}{{established, 3 * 3600}, {udp, 300}, {closing, 2}, {expectation, 7}} {
 		timeouts := flow.DefaultTimeouts()
 		timeouts.UDPStream = 300
 		p.tell(p.a, &KernelTimeouts{Timeouts: timeouts})

@@ -246,33 +246,29 @@ func (e *Engine) replace(r ref) {
 }
 
 func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
-	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
-	if x := e.extras.get(c.Value.extra); x != nil {
-		cp := *x
-		if e.tbl.Entry(r).Kern&kNoMaster != 0 {
-			cp.HasMaster = false
-		}
-		if e.tbl.Entry(r).Kern&kNoHelper != 0 {
-			cp.Helper = [16]byte{}
-		}
-		f.Extra = &cp
+	f, ent := e.flowOf(r, c), e.tbl.Entry(r)
+	if f.Extra != nil && ent.Kern&kNoMaster != 0 {
+		f.Extra.HasMaster = false
+	}
+	if f.Extra != nil && ent.Kern&kNoHelper != 0 {
+		f.Extra.Helper = [16]byte{}
 	}
 	if f.Kind == flow.KindFlow { // packets do not refresh an expectation
-		f.Timeout = e.lasting(&f.Value)
+		f.Timeout = e.lasting(r, c)
 	}
 	if f.Kind == flow.KindFlow && f.Status&flow.FixedTime == 0 {
-		f.Timeout += e.spare(f.Timeout)
+		f.Timeout += e.spare(r, c)
 	}
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
-		if e.tbl.Entry(r).Kern&kNoMaster != 0 {
+		if ent.Kern&kNoMaster != 0 {
 			f.Status &^= flow.Expected
 		}
-		if isFixed(e.tbl.Entry(r)) {
+		if isFixed(ent) {
 			f.Status |= flow.FixedTime
 		}
 	} else {
-		e.tbl.Entry(r).Shape = shape(&f.Key, &f.Reply, f.Extra)
+		ent.Shape = shape(&f.Key, &f.Reply, f.Extra)
 	}
 	e.issue(r, kind, &f)
 }
@@ -284,7 +280,10 @@ const sticky = flow.SeenReply | flow.Assured
 // its timeout, since a packet of it may just have met this node.
 func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	if c := e.log.Lives(r); c != nil {
-		timeout := max(f.Timeout, c.Value.Timeout)
+		timeout := e.lasting(r, c)
+		if !e.isClosed(r, c) {
+			timeout = max(f.Timeout, c.Value.Timeout)
+		}
 		f.Value = c.Value.Value
 		f.Timeout = timeout
 	}

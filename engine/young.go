@@ -43,12 +43,9 @@ func (e *Engine) isYoung(r ref) bool {
 	return c != nil && c.Seq != 0 && e.log.Lives(r) == nil
 }
 
-// isOver says that both sides have closed f, so that nobody needs it any more who has not got it.
+// isOver says that nobody needs f any more who has not got it.
 func (e *Engine) isOver(f *flow.Flow) bool {
-	if e.filter.After == 0 || f.L4 != flow.TCP {
-		return false
-	}
-	return f.State == flow.TCPLastAck || f.State == flow.TCPTimeWait || f.State == flow.TCPClose
+	return e.filter.After > 0 && flow.Closed(&f.Key, &f.Value)
 }
 
 // growUp tells of what is old enough, so much of it that no Step takes long.

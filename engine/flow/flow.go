@@ -138,6 +138,11 @@ const (
 	TCPSynSent2    uint8 = 9
 )
 
+// Closed says that both ends of the TCP connection with key k and value v have closed it, or one has reset it.
+func Closed(k *Key, v *Value) bool {
+	return k.L4 == TCP && k.Kind == KindFlow && (v.State == TCPLastAck || v.State == TCPTimeWait || v.State == TCPClose)
+}
+
 // TCP flags (IP_CT_TCP_FLAG_*). TCPFlagsKept are those that may be written into another kernel: MAXACK_SET
 // (0x20) would make it refuse the resets of half of all connections (measured).
 const (

@@ -11,6 +11,9 @@ type Timeouts struct {
 	GRE, GREStream uint32
 	ICMP, ICMPv6   uint32
 	Generic        uint32
+
+	// Tidied is how much later the entry is gone at the latest.
+	Tidied uint32
 }
 
 // DefaultTimeouts are those of a kernel that nobody has told anything (net/netfilter/nf_conntrack_proto_*.c of Linux 6.12).
@@ -26,6 +29,7 @@ func DefaultTimeouts() Timeouts {
 		// request, respond, part open, open, close request, closing, time wait
 		DCCP: [16]uint32{0, 240, 480, 480, 43200, 64, 64, 240},
 		GRE:  30, GREStream: 180, ICMP: 30, ICMPv6: 30, Generic: 600,
+		Tidied: 90, // GC_SCAN_INTERVAL_MAX is 60 s (net/netfilter/nf_conntrack_core.c)
 	}
 }
 

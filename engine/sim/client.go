@@ -217,6 +217,7 @@ func kernelTimeouts() (t flow.Timeouts) {
 	long := flow.Flow{Key: flow.Key{L4: flow.UDP}, Value: flow.Value{Status: flow.SeenReply}}
 	t.UDP = uint32(timeoutOf(&long) / time.Second)
 	t.UDPStream, t.ICMP = t.UDP, t.UDP
+	t.Tidied = 2
 	return t
 }
 

@@ -64,7 +64,7 @@ func (n *node) perform(i *issued) flow.Result {
 		return flow.Result{Tag: op.Tag, Kind: op.Kind, Errno: syscall.ENOMEM}
 	}
 	res := n.kern.do(op)
-	w.trace(n, "op %s %v mark %d: %v", opName(op.Kind), op.Flow.Key, op.Flow.Mark, errName(res.Errno))
+	w.trace(n, "op %s %v mark %d for %d s: %v", opName(op.Kind), op.Flow.Key, op.Flow.Mark, op.Flow.Timeout, errName(res.Errno))
 	if op.Kind == flow.OpGetReply && res.Errno == 0 {
 		w.trace(n, "in the way: %s", show(&res.Flow))
 	}

@@ -156,9 +156,9 @@ func (j *judge) issue(n *node, op *flow.Op) issued {
 	return i
 }
 
-// updating is O6: an active node never makes an entry another incarnation's.
+// updating is O6: an active node never makes an entry another incarnation's, but for making good what it did.
 func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
-	if n.doing.role != engine.Active || e.f.Mark == f.Mark || e.injected {
+	if n.doing.role != engine.Active || e.f.Mark == f.Mark || e.first == f.Mark || e.injected {
 		return
 	}
 	if j.w.now.Sub(e.made) < 5*time.Second {

@@ -20,6 +20,7 @@ type judge struct {
 type history struct {
 	active  []time.Time          // from, to, and so on
 	born    map[uint64]time.Time // when the incarnation of that number was first seen
+	told    map[uint64]time.Time // when a number was first seen
 	node    *node
 	lived   map[uint32]time.Time // mark: when it was last listed in a role that decides, unless it is now
 	last    uint64
@@ -61,7 +62,7 @@ func (j *judge) started(n *node) {
 	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, trail: map[wire.Epoch][]knew{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
-		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, born: map[uint64]time.Time{},
+		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, born: map[uint64]time.Time{}, told: map[uint64]time.Time{},
 	}
 }
 
@@ -156,6 +157,9 @@ func (j *judge) takenOver(n *node) {
 			if _, ended := j.of(n).dead[l.Flow.Mark]; ended {
 				continue // it saw the end of this incarnation, of which the other one has perhaps not heard
 			}
+			if j.ranOut(n, p.Epoch, &l) {
+				continue // nobody misses it
+			}
 			if l.Bits&cache.Adopted != 0 && (!have || o.Bits&cache.Tomb != 0) {
 				continue // we had it, and saw it end
 			}
@@ -191,6 +195,7 @@ func (j *judge) follow(n *node) {
 		k := l.Flow.Key
 		h.recs[k] = append(h.recs[k], l)
 		h.leaves(k, l.Flow.Mark, n.eng.Role(), j.w.now)
+		h.told[l.Seq] = j.w.now
 		if l.Bits&cache.Tomb == 0 {
 			h.now[k] = l
 			if _, ok := h.born[l.Born]; !ok {

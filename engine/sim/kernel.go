@@ -43,6 +43,7 @@ type tupleOf struct {
 // same.
 type kentry struct {
 	f        flow.Flow
+	first    uint32 // its mark when it came
 	expires  time.Time
 	masq     bool // made by a masquerade rule: goes with its address
 	injected bool // made by ctsync and not met by a packet since
@@ -73,7 +74,7 @@ func (k *kernel) free(key *flow.Key, v *flow.Value) bool {
 
 func (k *kernel) add(e *kentry) {
 	k.nextID++
-	e.f.ID = k.nextID
+	e.f.ID, e.first = k.nextID, e.f.Mark
 	k.table[e.f.Key] = e
 	k.tuples[original(&e.f.Key)] = e
 	k.tuples[reply(&e.f.Key, &e.f.Value)] = e

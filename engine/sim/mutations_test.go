@@ -63,7 +63,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"O8: what ended here while the other acted is not adopted from it", "owner.go",
 		"	if t.Seq <= e.lastAt(p.actedUntil()) {\n", "	if false {\n"},
 	{"O5: what ended here after the other had stepped down is adopted", "owner.go",
-		"	if e.endedHere(p, r, c) {\n", "	if false {\n"},
+		"	if e.endedHere(p, r, c) ||", "	if"},
 	{"O5: adoption moves instead of copying", "owner.go",
 		"	e.tbl.Drop(r, kernelOwner)\n	e.internal(r).Created++\n", "	e.tbl.Drop(r, kernelOwner)\n	e.tbl.Drop(r, p.owner)\n	e.internal(r).Created++\n"},
 	{"K7: what changes while an operation is under way is forgotten", "writer.go",

@@ -35,6 +35,7 @@ type node struct {
 	tick    int
 	thaw    time.Time
 	skew    time.Duration // its clock against the world's
+	leapt   time.Duration // how far its clock has jumped on in all
 	backlog []engine.Input
 	ready   engine.Readiness
 	file    bool // the readiness file says ready

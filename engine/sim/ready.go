@@ -6,6 +6,7 @@ import (
 	"ctsync/engine"
 	"ctsync/engine/cache"
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 )
 
 // eligible is I13: whenever a node is active, the readiness file of some node that runs says so, and an active
@@ -50,7 +51,7 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 			continue
 		}
 		for _, l := range p.Flows {
-			if l.Bits&(cache.Tomb|cache.Stale) != 0 || l.Failed {
+			if l.Bits&(cache.Tomb|cache.Stale) != 0 || l.Failed || j.ranOut(n, p.Epoch, &l) {
 				continue
 			}
 			e := n.kern.table[l.Flow.Key]
@@ -74,4 +75,13 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 		j.w.fail("I12", "%s is ready and %d entries were not rewritten, %d are on their way; one: %v", n, stale, excused, one.Flow.Key)
 	}
 	j.w.stats["readiness judged"]++
+}
+
+// ranOut says that what epoch lists as l is a closed connection whose time is over by n's clock: its copy goes by itself,
+// and is not missed.
+func (j *judge) ranOut(n *node, epoch wire.Epoch, l *engine.Listed) bool {
+	f := &l.Flow
+	told, ok := j.logs[epoch].told[l.Seq]
+	const rounding = time.Second / 2
+	return ok && flow.Closed(&f.Key, &f.Value) && j.w.now.Sub(told)+n.leapt+rounding >= time.Duration(f.Timeout)*time.Second
 }

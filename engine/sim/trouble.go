@@ -84,6 +84,7 @@ func (t *trouble) jump() {
 	}
 	t.w.trace(n, "clock jumps by %v", d)
 	n.skew += d
+	n.leapt += max(d, 0)
 	if n.eng != nil && !n.frozen() {
 		n.wake()
 	}
