@@ -32,8 +32,12 @@ func (c *ctsync) start(l *lab, hot bool) error {
 	if err != nil {
 		return err
 	}
+	folder, err := os.MkdirTemp(l.folder, "ctsync-") // of its own: the role is remembered beside the control socket
+	if err != nil {
+		return err
+	}
 	for i, ns := range []string{l.a, l.b} {
-		path := filepath.Join(l.folder, "ctsync-"+strconv.Itoa(i))
+		path := filepath.Join(folder, "n"+strconv.Itoa(i))
 		c.socket[i] = path + ".ctl"
 		lines := append([]string{
 			"node-name n" + strconv.Itoa(i), "failover-mechanism cluster group G", "interface sync0", standby,

@@ -75,7 +75,7 @@ func (l *lab) carry(p pair, w work) (c cost, err error) {
 		return c, bad
 	}
 	if c.missing = want - n; err != nil {
-		err = fmt.Errorf("%w: it has %d of %d; the active one said: %s", err, n, want, p.active().tail())
+		err = fmt.Errorf("%w: it has %d of %d; the active one said: %sthe standby said: %s", err, n, want, p.active().tail(), p.standby().tail())
 	}
 	return c, err
 }
