@@ -42,6 +42,7 @@ type call struct {
 	ears      []*net.TCPListener // where what was announced is to arrive
 	socks     []*net.UDPConn
 	peers     []netip.AddrPort // and what the other end calls these places
+	asker     netip.AddrPort   // who asked last, as the callee sees it
 	id        [2]uint16        // of the call, as the caller and as the callee names it
 	spoken    int              // how often it was announced
 	open_     []channel        // what was opened

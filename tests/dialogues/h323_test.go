@@ -55,7 +55,12 @@ func placed(from, to net.Conn, b []byte, at int) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(got[at:at+4])), binary.BigEndian.Uint16(got[at+4:])), nil
+	return placeIn(got, at), nil
+}
+
+// placeIn is the address in a message.
+func placeIn(b []byte, at int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[at:at+4])), binary.BigEndian.Uint16(b[at+4:]))
 }
 
 // h323Begin is a control connection on which both ends have said something: a helper reads nothing before.

@@ -21,6 +21,10 @@ var table = []*dialogue{
 	{name: "H.323 CONNECT, DNAT", helper: "Q.931", l4: "tcp", port: 1722, inward: true, begin: h323Begin, say: h323Connect, open: toCallee, expects: 1},
 	// The kernel cannot be told that a connection is H.245's.
 	{name: "H.245 media, SNAT", helper: "Q.931", l4: "tcp", port: 1723, begin: h245Begin, say: h245Channel, open: h245Media, expects: 2, rewritten: true, mute: true},
+	{name: "H.323 RAS gatekeeper, SNAT", helper: "RAS", l4: "udp", port: 1718, begin: sockets, say: rasDiscovery, open: rasElsewhere, expects: 1},
+	{name: "H.323 RAS registration, SNAT", helper: "RAS", l4: "udp", port: 1719, begin: sockets, say: rasRegister, open: toCaller, expects: 1},
+	{name: "H.323 RAS registration, no NAT", helper: "RAS", l4: "udp", port: 1730, plain: true, begin: sockets, say: rasRegister, open: toCaller, expects: 1},
+	{name: "H.323 RAS admission, SNAT", helper: "RAS", l4: "udp", port: 1731, begin: sockets, say: rasAdmission, open: toCallee, expects: 1},
 	{name: "PPTP, no NAT", helper: "pptp", l4: "tcp", port: 1703, plain: true, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true},
 	// The kernel's PPTP translation drops what a control connection carries that was not begun through it.
 	{name: "PPTP, SNAT", helper: "pptp", l4: "tcp", port: 1701, begin: pptpBegin, say: pptpCall, open: pptpTunnel, expects: 2, rewritten: true, mute: true},

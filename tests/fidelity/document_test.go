@@ -82,6 +82,9 @@ next, after a takeover by keepalived, which are announced once more there and op
 | PPTP | none, source, destination | the tunnel of a call | yes; what goes on in a translated control connection: no |
 | H.323 call (Q.931 SETUP, CONNECT) | source; destination | the H.245 connection | yes; what H.245 announces in one that was opened after it: no |
 | H.323 media (H.245 OpenLogicalChannel) | source | RTP and RTCP | yes |
+| H.323 discovery (RAS GRQ, GCF) | source | the gatekeeper's other port | yes |
+| H.323 registration (RAS RRQ, RCF) | none, source | calls to the endpoint (Q.931), and the registration's time | yes |
+| H.323 admission (RAS ARQ, ACF) | source | the call to where the gatekeeper sends it (Q.931) | yes |
 
 The master's sequence adjustment comes with it, although no event tells of it; nor does one tell that a registrar agreed, which makes SIP's
 expectation active: ctsync asks the kernel.
@@ -94,7 +97,7 @@ expectation active: ctsync asks the kernel.
 - The helper of the announced connection itself (SIP's of a call to a registered phone, H.245's): the kernel does not report it, and takes one only
   before the corrections of 2026.
 - H.245's helper: the kernel knows it for UDP and uses it for TCP, so that no connection can be given it by name. A copy has Q.931's instead, which lets
-  what was announced before be expected and reads nothing in H.245. RAS, whose messages begin at a gatekeeper, is tested over netlink only.
+  what was announced before be expected and reads nothing in H.245.
 - A registrar's answer that comes after a takeover which the question preceded: the helper does not know the question. The next registration counts.
 
 ## Live traffic
