@@ -194,6 +194,16 @@ func (s status) follows() bool {
 	return false
 }
 
+// led says that there is a leader, heard or starved for a moment.
+func (s status) led() bool {
+	for _, p := range s.Peers {
+		if p.Leader {
+			return p.LastHeard < 3
+		}
+	}
+	return false
+}
+
 // alive fails the test if a conversation is reset, silent or moved.
 func alive(t *testing.T, what string, r lab.Result) {
 	t.Helper()
@@ -220,7 +230,7 @@ func try(t *testing.T, traffic *lab.Traffic, f lab.Fault) lab.Result {
 // is not instantaneous, least of all on a busy machine.
 func tryOnly(t *testing.T, traffic *lab.Traffic, f lab.Fault) lab.Result {
 	t.Helper()
-	if f.Taker.Daemon.Process().Alive() && state(t, f.Taker).follows() {
+	if f.Taker.Daemon.Process().Alive() && state(t, f.Taker).led() {
 		time.Sleep(150 * time.Millisecond) // a heartbeat tells where the log ends
 		awaitState(t, f.Taker, "up to date", 30*time.Second, func(s status) bool {
 			return s.Code == 0 && s.follows() && s.Kernel.Pending == 0 && s.Kernel.Outstanding == 0
