@@ -220,7 +220,7 @@ func (e *Engine) isCopy(r ref) bool {
 // this node writes the entry once, for the windows (with the daemon killed on a pair whose addresses moved and came
 // back meanwhile, 31 of 234 connections fell silent, measured).
 func (e *Engine) fromBefore(r ref, f *flow.Flow) {
-	if e.dump.first || f.L4 != flow.TCP || f.TCPFlags[0]&f.TCPFlags[1]&flow.TCPFlagBeLiberal != 0 {
+	if e.dump.first || f.L4 != flow.TCP || isLiberal(f) {
 		return
 	}
 	e.tbl.Entry(r).Kern |= kRewrite
@@ -260,7 +260,7 @@ func (e *Engine) asEvent(f *flow.Flow) flow.Event {
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	ev := e.asEvent(f)
 	before := e.log.Lives(r)
-	silent := before == nil || fresh || before.Bits&cache.Silent != 0
+	silent := before == nil || fresh || before.Bits&cache.Silent != 0 || !e.dump.lost.IsZero()
 	e.ownFlow(r, &ev, fresh)
 	if silent {
 		e.log.Lives(r).Bits |= cache.Silent

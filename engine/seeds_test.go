@@ -280,3 +280,60 @@ func TestAnOldDestroyAtAnActiveNode(t *testing.T) {
 	p.b.wantLists(1, 0)
 	p.b.wantOps()
 }
+
+// TestAnOldDestroyAfterALoss is about the entry before the one that a dump has shown, the event of which was lost
+// (1504).
+func TestAnOldDestroyAfterALoss(t *testing.T) {
+	for name, change := range map[string]func(*flow.Flow){
+		"translated otherwise": func(f *flow.Flow) { f.Reply.DstL4 = 5001 },
+		"translated alike":     func(f *flow.Flow) { f.State = flow.TCPSynSent },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := activeAndStandby(t)
+			p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+			f := conn(1, vip)
+			f.Reply.DstL4 = 5000
+			p.packet(p.a, f)
+			p.advance(200 * time.Millisecond)
+			p.tell(p.a, &KernelEvents{Lost: true})
+			next := f
+			change(&next)
+			p.a.kernel[f.Key] = next
+			p.advance(time.Second)
+			p.tell(p.a, &KernelEvents{Lost: true, Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout}}})
+			p.advance(200 * time.Millisecond)
+			p.a.wantLists(1, 0)
+			if p.a.e.tbl.Entry(p.a.e.tbl.Find(&f.Key)).Kern&kLiberal != 0 {
+				t.Error("it counts as written by us")
+			}
+			p.advance(2 * time.Second)
+			p.a.wantLists(1, 0)
+			p.a.wantOps()
+			if got := p.b.kernel[f.Key]; got.Reply != next.Reply || got.State != next.State {
+				t.Errorf("%+v", got)
+			}
+			p.b.ops = nil
+		})
+	}
+}
+
+// TestLateEventsOfTheEntryBeforeOurs are not what the kernel has (2843).
+func TestLateEventsOfTheEntryBeforeOurs(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1")
+	old := f
+	old.State, old.Mark = flow.TCPSynSent, 7
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{
+		{Kind: flow.EventNew, Flow: old, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout},
+		{Kind: flow.EventDestroy, Flow: old, Has: flow.HasTimeout},
+	}})
+	p.advance(500 * time.Millisecond)
+	own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key))
+	if own == nil || own.Value.State != f.State || own.Value.Mark != f.Mark {
+		t.Fatalf("own %+v", own)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
