@@ -337,3 +337,29 @@ func TestLateEventsOfTheEntryBeforeOurs(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestWhatThisKernelHasMeanwhile is not overwritten by an active node with what it adopts late (2933).
+func TestWhatThisKernelHasMeanwhile(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f := conn(1, noNAT)
+	f.Mark = 1
+	p.packet(p.a, f)
+	p.notice(p.a, vrrp.Backup)
+	p.settle()
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	met := f
+	met.Mark = 2
+	p.b.kernel[f.Key] = met
+	p.lose = nil
+	p.advance(time.Second)
+	p.b.wantOps("create 1", "update 1")
+	if got := p.b.kernel[f.Key].Mark; got != 2 {
+		t.Errorf("mark %d", got)
+	}
+	if own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key)); own == nil || own.Value.Mark != 2 {
+		t.Errorf("own %+v", own)
+	}
+}
