@@ -363,3 +363,21 @@ func TestWhatThisKernelHasMeanwhile(t *testing.T) {
 		t.Errorf("own %+v", own)
 	}
 }
+
+// TestATakeoverWritesWhatWasBusy before it ends: later the kernel would know better (3538).
+func TestATakeoverWritesWhatWasBusy(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.b, conn(1, noNAT))
+	next := f
+	next.Mark, next.Status = 2, f.Status&^flow.Assured
+	p.packet(p.a, next)
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, 1)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps("update 1", "update 1")
+	if got := p.b.kernel[f.Key]; got.Mark != 2 || got.Status&flow.Assured == 0 {
+		t.Errorf("%+v", got)
+	}
+}
