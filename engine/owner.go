@@ -171,7 +171,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case (ent.Kern&kLiberal == 0 || e.ranDown(ent)) && !e.isClosed(r, own):
+	case ent.Kern&kLiberal == 0 || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
 }

@@ -381,3 +381,20 @@ func TestATakeoverWritesWhatWasBusy(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestAConnectionThatClosedElsewhere is closed in a warm standby's kernel too once it takes over, and not there as it was
+// when that was active before, for days (4443).
+func TestAConnectionThatClosedElsewhere(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.b, conn(1, noNAT))
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.packet(p.a, f)
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, 1)
+	p.swap(p.a, p.b)
+	p.b.wantLists(1, 0)
+	p.b.wantOps("update 1")
+	if got := p.b.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
+		t.Errorf("%+v", got)
+	}
+}
