@@ -139,6 +139,7 @@ func (e *Engine) prove(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if !p.rep.Complete(b.Last) {
 		return
 	}
+	p.whole = e.now
 	if !p.rep.Agrees(b.Last, int(b.Count), b.Digest) {
 		if h.Counter < p.data {
 			return // a later repair may leave out what has changed since this was said

@@ -51,6 +51,7 @@ type peer struct {
 	expects  int    // expectations in its replica
 	provenAt time.Time
 	proofs   uint64
+	whole    time.Time // when a heartbeat showed last that nothing of its log is missing
 	ask      asking
 	give     giving
 	restarts uint64
