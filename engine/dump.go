@@ -172,6 +172,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	case own == nil:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
+		e.outlivesItsEnd(r)
 		e.fromBefore(r, f)
 	case e.evict.holds(own): // decided by the addresses; what is there came after it, and its event was lost
 		ev := e.asEvent(f)
@@ -226,6 +227,15 @@ func (e *Engine) fromBefore(r ref, f *flow.Flow) {
 	e.tbl.Entry(r).Kern |= kRewrite
 	if e.role.is != Standby {
 		e.dirty(r)
+	}
+}
+
+// outlivesItsEnd notes of an entry that a dump shows at an active node that the leader ended it before, and that our
+// delete was perhaps not carried out: it is ours, but does not come back once the kernel has it no more.
+func (e *Engine) outlivesItsEnd(r ref) {
+	if ent := e.tbl.Entry(r); ent.Kern&kEnded != 0 {
+		ent.Kern &^= kEnded
+		e.log.Lives(r).Bits |= cache.Dead
 	}
 }
 

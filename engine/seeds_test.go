@@ -250,6 +250,30 @@ func TestAnEndDuringACreate(t *testing.T) {
 	p.b.wantLists(0, 0)
 }
 
+// TestAnEndBeforeTheTakeover of what the kernel still has, as it did not answer: that is ours, and does not come back (7513).
+func TestAnEndBeforeTheTakeover(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.late = everything
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(10 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(10 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.giveUp()
+	p.settle()
+	p.b.wantRole(Active)
+	p.advance(100 * time.Millisecond)
+	p.b.wantLists(1, 0)
+	delete(p.b.kernel, f.Key) // it expires, and the event is late
+	p.advance(3 * time.Second)
+	p.b.wantLists(0, 0)
+	p.b.wantOps("update 1", "update 1")
+}
+
 // TestAnEndBeforeAnotherTry to write a flow: the other active node told it meanwhile (1343).
 func TestAnEndBeforeAnotherTry(t *testing.T) {
 	p := activeAndStandby(t, warm)
