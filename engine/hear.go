@@ -297,6 +297,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
 	}
+	if own := e.log.Lives(r); own != nil && p.role == Active && (what == cache.Added || what == cache.Reborn) {
+		own.Bits &^= cache.Dead
+	}
 	switch {
 	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:
 		if ended && p == e.peers.leader {
