@@ -422,3 +422,19 @@ func TestAConnectionThatClosedElsewhere(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestWhatWaitedForASleeperProvesNothing: of what a node hears as it wakes nothing was made after it spoke last (141).
+func TestWhatWaitedForASleeperProvesNothing(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Beat }
+	p.advance(150 * time.Millisecond) // and b is stopped
+	p.now = p.now.Add(100 * time.Millisecond)
+	p.tell(p.a, &Tick{})
+	p.now = p.now.Add(5 * time.Second)
+	p.tell(p.b, p.held[len(p.held)-1].in)
+	if p.b.e.Status().Peers[0].Proven || p.b.ready == Ready {
+		t.Fatalf("proven by a heartbeat of 5 s ago; readiness %v", p.b.ready)
+	}
+	p.b.ops = nil
+}
