@@ -109,6 +109,7 @@ func (k *kernel) expireLater(e *kentry) {
 			k.expireLater(e)
 			return
 		}
+		k.n.w.judge.ranDown(k.n, e)
 		k.destroy(e, "expired")
 	})
 }

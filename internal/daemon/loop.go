@@ -5,9 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ctsync/engine"
 	"ctsync/engine/flow"
-	"ctsync/internal/rawio"
 	"ctsync/vrrp"
 )
 
@@ -43,6 +44,15 @@ func newLoop(e *engine.Engine) *loop {
 	return &loop{engine: e, timer: time.NewTimer(0), replies: map[uint64]chan engine.Reply{}}
 }
 
+// boottime is CLOCK_BOOTTIME, which goes on while the machine sleeps.
+func boottime() time.Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic("daemon: CLOCK_BOOTTIME: " + err.Error()) // Linux has had it since 2.6.39
+	}
+	return time.Unix(ts.Unix())
+}
+
 // step gives the engine one input.
 func (l *loop) step(in engine.Input) {
 	l.mu.Lock()
@@ -54,7 +64,7 @@ func (l *loop) stepLocked(in engine.Input) {
 	if l.over {
 		return
 	}
-	l.beat = rawio.Boottime()
+	l.beat = boottime()
 	out := l.engine.Step(l.beat, in)
 	if out.AllEvents && !l.allEvents {
 		l.allEvents = true
@@ -90,7 +100,7 @@ func (l *loop) arm() {
 		return
 	}
 	l.fires = d
-	l.timer.Reset(max(0, d.Sub(rawio.Boottime())))
+	l.timer.Reset(max(0, d.Sub(boottime())))
 }
 
 // run steps at every deadline until ctx ends.
@@ -110,7 +120,7 @@ func (l *loop) fired() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fires = time.Time{}
-	if l.engine.Deadline().After(rawio.Boottime()) {
+	if l.engine.Deadline().After(boottime()) {
 		l.arm()
 		return
 	}
@@ -122,7 +132,7 @@ func (l *loop) status() engine.Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.engine.Status()
-	shift := time.Since(rawio.Boottime()).Round(time.Millisecond)
+	shift := time.Since(boottime()).Round(time.Millisecond)
 	for _, t := range []*time.Time{&s.Now, &s.Started, &s.RoleSince, &s.VRRPSince, &s.Activity.LastTakeover} {
 		if !t.IsZero() {
 			*t = t.Add(shift)
@@ -180,5 +190,5 @@ func (l *loop) list(page func(at uint32, into []flow.Flow) (int, uint32), each f
 func (l *loop) stuck() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return rawio.Boottime().Sub(l.beat)
+	return boottime().Sub(l.beat)
 }
