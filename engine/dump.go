@@ -312,14 +312,25 @@ func (e *Engine) missing(r ref, gen uint8) {
 // the moment between takeover and dump is rarer than that a table was flushed, and an entry too many runs out.
 func (e *Engine) lostAsCopy(r ref) bool {
 	own, lost := e.log.Lives(r), e.dump.lost
-	if e.role.is == Standby || own == nil || own.Born <= e.role.from || lost.IsZero() || lost.After(e.role.began) {
+	return own != nil && !lost.IsZero() && !lost.After(e.role.began) && e.adoptedNow(r, own)
+}
+
+// adoptedNow says that own entry r was adopted in this activation.
+func (e *Engine) adoptedNow(r ref, own *copyOf) (adopted bool) {
+	if e.role.is == Standby || own.Born <= e.role.from {
 		return false
 	}
-	adopted := false
 	e.tbl.Each(r, func(c *copyOf) {
 		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&(cache.Adopted|cache.Dead) == cache.Adopted
 	})
 	return adopted
+}
+
+// adoptedAsIs says that own entry r was adopted in this activation with what our kernel had, and that nothing was met here
+// since. If it goes before it was written, that was the entry from before, which ran down while the packets went
+// elsewhere: a copy's fate never harms the original.
+func (e *Engine) adoptedAsIs(r ref, own *copyOf) bool {
+	return own.Seq == own.Born && e.adoptedNow(r, own)
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

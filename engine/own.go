@@ -173,6 +173,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	ent := e.tbl.Entry(r)
 	e.writer.somethingWent = true
 	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight|kRewrite) != 0
+	unwritten := wasPresent && ent.Kern&(kRewrite|kFlight) != 0
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}
@@ -185,7 +186,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	e.tbl.Drop(r, kernelOwner)
 	expired = expired || own != nil && e.ranOut(r, own)
 	switch {
-	case own != nil && !written && e.goesOn(r, own):
+	case own != nil && !written && e.goesOn(r, own), own != nil && unwritten && e.adoptedAsIs(r, own):
 		e.dirty(r)
 	case own != nil && (written || e.perhapsOlder(own)) && e.role.is != Standby:
 		if expired {
