@@ -272,7 +272,11 @@ func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
 func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, what cache.Applied) {
 	ent := e.tbl.Entry(r)
 	another := what == cache.Reborn || what == cache.Added && ent.Kern&kEnded != 0
-	if another && c.Value.extra != 0 && p == e.peers.leader && e.role.is == Standby && e.log.Lives(r) == nil {
+	if !another || p != e.peers.leader || e.role.is != Standby || e.log.Lives(r) != nil {
+		return
+	}
+	e.tbl.Drop(r, kernelOwner) // what a packet made of the one before is over
+	if c.Value.extra != 0 {
 		ent.Kern |= kReborn
 	}
 }
