@@ -103,6 +103,30 @@ func TestADumpDuringADelete(t *testing.T) {
 	}
 }
 
+// TestATakeoverDuringADelete of what a packet met: the next incarnation is adopted, which the leader lists (208).
+func TestATakeoverDuringADelete(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Mark = 1
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.event(p.b, flow.EventUpdate, f)
+	p.b.late = everything
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(10 * time.Millisecond)
+	f.Mark = 2
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1", "delete 1", "create 1")
+	if got := p.b.kernel[f.Key].Mark; got != 2 {
+		t.Fatalf("mark %d", got)
+	}
+}
+
 // TestAnAddressThatComesBackAtOnce brings back what left with it (1576).
 func TestAnAddressThatComesBackAtOnce(t *testing.T) {
 	p := activeAndStandby(t)

@@ -292,7 +292,11 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	}
 }
 
-func (e *Engine) sendDelete(r ref) { e.sendDeleteOf(r, 0) }
+// sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.
+func (e *Engine) sendDelete(r ref) {
+	e.tbl.Drop(r, kernelOwner)
+	e.sendDeleteOf(r, 0)
+}
 
 // sendDeleteOf deletes entry r if it has that identity still; 0 is any.
 func (e *Engine) sendDeleteOf(r ref, id uint32) {
