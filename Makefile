@@ -38,7 +38,7 @@ test: build
 # nf_conntrack_max meanwhile.
 test-long: build
 	tests/install.sh
-	LONG=1 go test $(as_root) -count=1 -timeout 4h -v $(flags) ./tests/live
+	LONG=1 go test $(as_root) -count=1 -timeout 4h -p 1 -v $(flags) ./tests/live ./tests/dialogues
 
 lint:
 	@unformatted=$$(gofmt -l $(sources)); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }

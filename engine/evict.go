@@ -184,7 +184,7 @@ func (e *Engine) decideWaiting(h held) {
 	e.count.activity.Evicted++
 	e.evict.kept++
 	if e.role.is == Standby {
-		e.tbl.Drop(h.r, kernelOwner)
+		e.dropAside(h.r)
 		e.leaderAgain(h.r)
 		return // it is the active node's now
 	}
@@ -229,7 +229,7 @@ func (e *Engine) endHeld(r ref) {
 	}
 	ev := flow.Event{Kind: flow.EventNew, Flow: e.flowOf(r, next)}
 	e.endOwn(r, cache.Ended)
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	if e.accepts(&ev.Flow) {
 		e.tbl.Entry(r).Kern |= kPresent
 		e.ownFlow(r, &ev, true)
@@ -248,7 +248,7 @@ func (e *Engine) leaveHeld() {
 				continue // decided when its time is up
 			}
 			c.Bits &^= cache.Waiting | cache.Evicted
-			e.tbl.Drop(h.r, kernelOwner)
+			e.dropAside(h.r)
 		}
 	}
 	e.evict.evicted = nil

@@ -97,7 +97,7 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	ent := e.tbl.Entry(r)
 	e.unfail(ent)
 	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace|kNoMaster|kNoHelper|kReborn) | kPresent
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	if e.holdsBack(r, ev) {
 		return
 	}
@@ -146,7 +146,7 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		unknown := own == nil && ent.Kern&(kPresent|kFlight) == 0
 		ent.Kern = ent.Kern&^kSuspect | kPresent
 		e.ownFlow(r, ev, false)
-		e.tbl.Drop(r, kernelOwner)
+		e.dropAside(r)
 		e.leftStates(r)
 		e.overtook(r)
 		if unknown && e.dump.current {
@@ -180,10 +180,10 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace | kNoMaster | kNoHelper | kReborn
 	own := e.log.Lives(r)
 	if e.evict.holds(own) {
-		e.tbl.Drop(r, kernelOwner) // the one held back has ended too
+		e.dropAside(r) // the one held back has ended too
 		return
 	}
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	expired = expired || own != nil && e.ranOut(r, own)
 	switch {
 	case own != nil && !written && e.goesOn(r, own), own != nil && unwritten && e.adoptedAsIs(r, own):
@@ -290,6 +290,14 @@ func (e *Engine) bestCopy(r ref) *copyOf {
 		return e.tbl.Of(r, l.owner)
 	}
 	return nil
+}
+
+// dropAside forgets what our kernel says of entry r beside the own cache.
+func (e *Engine) dropAside(r ref) {
+	if c := e.tbl.Of(r, kernelOwner); c != nil && c.Seq != 0 {
+		e.young.waiting--
+	}
+	e.tbl.Drop(r, kernelOwner)
 }
 
 // keepAside keeps what our kernel says of entry r beside the own cache.

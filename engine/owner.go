@@ -187,7 +187,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	f := e.flowOf(r, from)
 	own := e.log.Put(r, true)
 	e.setValue(own, &f.Value, f.Extra)
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	e.internal(r).Created++
 	e.role.adopted++
 	e.follow(r, 0)

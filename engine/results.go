@@ -285,5 +285,5 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
 	e.writer.somethingWent = true
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 }

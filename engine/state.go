@@ -92,6 +92,7 @@ func (e *Engine) Status() Status {
 	s.ExpectInternal, s.ExpectExternal = e.count.expectInternal.settled(), e.count.expectExternal.settled()
 	s.Internal.Active = e.log.Live - s.ExpectInternal.Active
 	s.External.Active = e.externalLive() - s.ExpectExternal.Active
+	s.Young = e.young.waiting
 	if e.peers.leader != nil {
 		s.Leader = e.peers.leader.name
 	}

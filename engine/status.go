@@ -54,6 +54,7 @@ type Status struct {
 
 	Internal CacheStats // flows of this node's kernel
 	External CacheStats // flows heard from peers
+	Young    int        // flows of this node's kernel that sync-after holds back
 	// The same of expectations.
 	ExpectInternal, ExpectExternal CacheStats
 

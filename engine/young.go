@@ -13,8 +13,9 @@ import (
 //
 // Waiting ends early where the flow is about to be needed: at a step-down, and when a helper announces another one by it.
 type nursery struct {
-	list queue[infant] // in the order of their beginning, some ended since
-	last uint64
+	list    queue[infant] // in the order of their beginning, some ended since
+	last    uint64
+	waiting int // that have not ended
 }
 
 type infant struct {
@@ -32,6 +33,7 @@ func (e *Engine) holdsBack(r ref, ev *flow.Event) bool {
 	y := &e.young
 	y.last++
 	e.tbl.Of(r, kernelOwner).Seq = y.last
+	y.waiting++
 	y.list.push(infant{r, y.last, e.now.Sub(e.start)})
 	e.markAdopted(r)
 	return true
@@ -77,7 +79,7 @@ func (e *Engine) nextInfant() {
 // growsUp brings the waiting entry r into the own cache, unless it is over.
 func (e *Engine) growsUp(r ref) {
 	ev := flow.Event{Kind: flow.EventNew, Flow: e.flowOf(r, e.tbl.Of(r, kernelOwner))}
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	if !e.isOver(&ev.Flow) && e.accepts(&ev.Flow) {
 		e.ownFlow(r, &ev, true)
 	}

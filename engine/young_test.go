@@ -11,12 +11,28 @@ import (
 // after is a pair with sync-after at both nodes, so that counts of the own cache are of what is told of.
 func after(d time.Duration) option { return func(c *Config) { c.Filter.After = d } }
 
+// wantYoung fails the test unless the status counts that many, and as many there are.
+func (n *fake) wantYoung(want int) {
+	n.p.t.Helper()
+	there := 0
+	for r := ref(1); r <= n.e.tbl.Top(); r++ {
+		if n.e.tbl.Used(r) && n.e.isYoung(r) {
+			there++
+		}
+	}
+	if got := n.e.Status().Young; got != want || there != want {
+		n.p.t.Errorf("%d young flows and %d in the status, want %d", there, got, want)
+	}
+}
+
 func TestYoungFlowsWait(t *testing.T) {
 	p := activeAndStandby(t, after(5*time.Second))
 	short, long, closed := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT)), p.packet(p.a, conn(3, noNAT))
 	p.advance(4 * time.Second)
 	p.b.wantOps()
+	p.a.wantYoung(3)
 	p.event(p.a, flow.EventDestroy, short)
+	p.a.wantYoung(2)
 	long.Mark = 7
 	p.event(p.a, flow.EventUpdate, long)
 	closed.State = flow.TCPTimeWait
@@ -25,6 +41,7 @@ func TestYoungFlowsWait(t *testing.T) {
 	p.a.wantLists(0, 0)
 	p.advance(300 * time.Millisecond)
 	p.b.wantOps("create 2")
+	p.a.wantYoung(0)
 	if got := p.b.kernel[long.Key].Mark; got != 7 {
 		t.Errorf("mark %d: a change while it waited is lost", got)
 	}
@@ -48,6 +65,14 @@ func TestYoungFlowsReborn(t *testing.T) {
 	p.advance(3 * time.Second)
 	p.event(p.a, flow.EventDestroy, f)
 	p.packet(p.a, f)
+	p.a.wantYoung(1)
+	p.advance(3 * time.Second)
+	p.b.wantOps()
+	p.packet(p.a, f) // its end is lost
+	p.a.wantYoung(1)
+	p.event(p.a, flow.EventDestroy, f)
+	p.a.wantYoung(0)
+	p.packet(p.a, f)
 	p.advance(3 * time.Second)
 	p.b.wantOps()
 	p.advance(2200 * time.Millisecond)
@@ -66,6 +91,8 @@ func TestYoungFlowsAtAnOrderlyChange(t *testing.T) {
 	p.notice(p.b, vrrp.Master)
 	p.advance(time.Second)
 	p.b.wantRole(Active)
+	p.a.wantYoung(0)
+	p.b.wantYoung(0)
 	p.b.wantKernel(1)
 	p.a.ops, p.b.ops = nil, nil
 }
@@ -81,9 +108,11 @@ func TestYoungFlowsAtAStandby(t *testing.T) {
 	p.tell(p.a, &Command{Verb: VerbResync})
 	p.advance(time.Second)
 	p.a.wantLists(1, 0)
+	p.a.wantYoung(1)
 	delete(p.a.kernel, waits.Key) // and its event is lost
 	p.tell(p.a, &Command{Verb: VerbResync})
 	p.advance(time.Second)
+	p.a.wantYoung(0)
 	p.notice(p.a, vrrp.Backup)
 	p.a.wantLists(1, 0)
 	p.a.ops, p.b.ops = nil, nil

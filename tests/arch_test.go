@@ -38,8 +38,9 @@ var rules = []rule{
 	{"engine/sim", true, []string{"engine", "engine/cache", "engine/flow", "engine/wire", "vrrp"}, "whole engines in virtual time: the same seed gives the same run only if nothing real is in it"},
 	{"notify", false, []string{"vrrp"}, "it says what keepalived said, in vrrp's words; the engine is not its business"},
 	{"notify/notifytest", false, nil, "a real keepalived for tests, of any package"},
-	{"internal/kernel", false, []string{"engine/flow"}, "messages to flows and back; no other edge, no decision"},
-	{"internal/peer", false, nil, "it carries bytes and does not know what they mean"},
+	{"internal/rawio", false, nil, "system calls and nothing of ours"},
+	{"internal/kernel", false, []string{"engine/flow", "internal/rawio"}, "messages to flows and back; no other edge, no decision"},
+	{"internal/peer", false, []string{"internal/rawio"}, "it carries bytes and does not know what they mean"},
 	{"internal/config", false, nil, "words and values; what they do is wired in the daemon"},
 	{"internal/journal", false, nil, "the shape of a line and nothing about its content"},
 	{"internal/control", false, []string{"engine", "engine/flow"}, "requests and answers, of engine its Status only"},
@@ -50,7 +51,7 @@ var rules = []rule{
 	{"internal/top", false, nil, "a client like any other: it reads the JSON of status"},
 	{"internal/daemon", false, []string{
 		"engine", "engine/cache", "engine/flow", "engine/wire", "vrrp", "notify", "internal/kernel", "internal/peer",
-		"internal/config", "internal/control", "internal/journal", "internal/metrics", "internal/show",
+		"internal/config", "internal/control", "internal/journal", "internal/metrics", "internal/rawio", "internal/show",
 	}, "the one loop that owns the engine knows every edge"},
 	{"cmd/ctsync", false, []string{
 		"engine", "engine/flow", "internal/daemon", "internal/control", "internal/show", "internal/config", "internal/journal", "internal/kernel",

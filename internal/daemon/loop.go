@@ -5,10 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ctsync/engine"
 	"ctsync/engine/flow"
+	"ctsync/internal/rawio"
 	"ctsync/vrrp"
 )
 
@@ -44,15 +43,6 @@ func newLoop(e *engine.Engine) *loop {
 	return &loop{engine: e, timer: time.NewTimer(0), replies: map[uint64]chan engine.Reply{}}
 }
 
-// boottime is CLOCK_BOOTTIME, which goes on while the machine sleeps.
-func boottime() time.Time {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic("daemon: CLOCK_BOOTTIME: " + err.Error()) // Linux has had it since 2.6.39
-	}
-	return time.Unix(ts.Unix())
-}
-
 // step gives the engine one input.
 func (l *loop) step(in engine.Input) {
 	l.mu.Lock()
@@ -64,7 +54,7 @@ func (l *loop) stepLocked(in engine.Input) {
 	if l.over {
 		return
 	}
-	l.beat = boottime()
+	l.beat = rawio.Boottime()
 	out := l.engine.Step(l.beat, in)
 	if out.AllEvents && !l.allEvents {
 		l.allEvents = true
@@ -100,7 +90,7 @@ func (l *loop) arm() {
 		return
 	}
 	l.fires = d
-	l.timer.Reset(max(0, d.Sub(boottime())))
+	l.timer.Reset(max(0, d.Sub(rawio.Boottime())))
 }
 
 // run steps at every deadline until ctx ends.
@@ -120,7 +110,7 @@ func (l *loop) fired() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fires = time.Time{}
-	if l.engine.Deadline().After(boottime()) {
+	if l.engine.Deadline().After(rawio.Boottime()) {
 		l.arm()
 		return
 	}
@@ -132,7 +122,7 @@ func (l *loop) status() engine.Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.engine.Status()
-	shift := time.Since(boottime()).Round(time.Millisecond)
+	shift := time.Since(rawio.Boottime()).Round(time.Millisecond)
 	for _, t := range []*time.Time{&s.Now, &s.Started, &s.RoleSince, &s.VRRPSince, &s.Activity.LastTakeover} {
 		if !t.IsZero() {
 			*t = t.Add(shift)
@@ -190,5 +180,5 @@ func (l *loop) list(page func(at uint32, into []flow.Flow) (int, uint32), each f
 func (l *loop) stuck() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return boottime().Sub(l.beat)
+	return rawio.Boottime().Sub(l.beat)
 }

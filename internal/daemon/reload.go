@@ -18,6 +18,7 @@ import (
 	"ctsync/engine/wire"
 	"ctsync/internal/config"
 	native "ctsync/internal/journal"
+	"ctsync/internal/rawio"
 )
 
 // settleTime is how long a changed file must be quiet: editors write in several steps.
@@ -82,7 +83,7 @@ var appliedLive = []string{"accept-protocol", "ignore-address", "accept-tcp-stat
 
 // reload applies the configuration again, and says why not.
 func (d *Daemon) reload() error {
-	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", boottime().UnixMicro()))
+	tell(sd.SdNotifyReloading + fmt.Sprintf("\nMONOTONIC_USEC=%d", rawio.Boottime().UnixMicro()))
 	defer tell(sd.SdNotifyReady)
 	next, err := load(d.path)
 	if err != nil {

@@ -35,8 +35,9 @@ func Dump(into []flow.Flow, each func([]flow.Flow) error) error {
 	if err := setReceiveTimeout(fd, dumpWait); err != nil {
 		return err
 	}
-	d := dump{into: into, each: each}
-	began := buckets()
+	size, done := openBuckets()
+	defer done()
+	d := dump{into: into, each: each, size: size, began: size()}
 	for _, typ := range []uint16{msgGet, msgExpGet} {
 		// The family 0 (AF_UNSPEC) is every family, in one walk of the table.
 		d.seq++
@@ -48,16 +49,7 @@ func Dump(into []flow.Flow, each func([]flow.Flow) error) error {
 			return err
 		}
 	}
-	// A walk goes on at its bucket's number, which is another place in a table of another size: what is in between
-	// is left out, and the kernel does not say so.
-	d.interrupted = d.interrupted || buckets() != began
 	return d.finish()
-}
-
-// buckets is the size of the kernel's hash table, the same in every network namespace.
-var buckets = func() int {
-	n, _ := readSysctl("nf_conntrack_buckets")
-	return n
 }
 
 // MalformedError is the number of entries of a dump that could not be decoded.
@@ -72,7 +64,9 @@ type dump struct {
 	into        []flow.Flow
 	each        func([]flow.Flow) error
 	seq         uint32
-	n           int // of into
+	size        func() int // of the kernel's hash table, now
+	began       int        // and when the dump began
+	n           int        // of into
 	extras      extras
 	interrupted bool
 	malformed   int
@@ -94,6 +88,7 @@ func (d *dump) walk(read func([]byte) (int, error)) error {
 		if err != nil {
 			return fmt.Errorf("kernel: dump: %w", err)
 		}
+		d.interrupted = d.interrupted || d.resized()
 		done, err := d.datagram(buf[:n])
 		if err != nil {
 			return err
@@ -103,6 +98,12 @@ func (d *dump) walk(read func([]byte) (int, error)) error {
 		}
 	}
 }
+
+// resized says that the hash table has another size than when the dump began. A walk goes on at its bucket's number,
+// which is another place in a table of another size: what is in between is left out, and the kernel does not say so
+// (ctnetlink_dump_table, up to Linux 6.18 at least). It is asked after each datagram, for which the kernel has walked on
+// a little: a table that was made larger and smaller again has the size of the beginning at the end.
+func (d *dump) resized() bool { return d.size != nil && d.size() != d.began }
 
 func (d *dump) datagram(b []byte) (done bool, err error) {
 	for len(b) > 0 {

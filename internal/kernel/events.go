@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"ctsync/engine/flow"
+	"ctsync/internal/rawio"
 )
 
 // EventsConfig configures OpenEvents.
@@ -36,10 +38,11 @@ type EventStats struct {
 
 // Events receives conntrack events. Receive has one caller at a time; the other methods are safe beside it.
 type Events struct {
-	fd, wake int
+	file *os.File
+	conn syscall.RawConn
 
 	receiving sync.Mutex // held by Receive; guards what follows
-	batch     batch
+	batch     *rawio.Batch
 	extras    extras
 	busy      bool
 
@@ -73,34 +76,37 @@ func OpenEvents(c EventsConfig) (*Events, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Events{fd: fd, wake: -1}
-	if err := e.setup(c); err != nil {
-		e.closeFiles()
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("kernel: open events: %w", err)
+	}
+	e := &Events{file: os.NewFile(uintptr(fd), "conntrack events"), batch: rawio.NewBatch(vectors, vectorSize)}
+	if err := e.setup(fd, c); err != nil {
+		e.file.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Events) setup(c EventsConfig) (err error) {
-	if e.buffer, e.forced, err = setReceiveBuffer(e.fd, c.ReceiveBuffer); err != nil {
+func (e *Events) setup(fd int, c EventsConfig) (err error) {
+	if e.conn, err = e.file.SyscallConn(); err != nil {
+		return fmt.Errorf("kernel: open events: %w", err)
+	}
+	if e.buffer, e.forced, err = setReceiveBuffer(fd, c.ReceiveBuffer); err != nil {
 		return err
 	}
 	e.ports, e.protocols = c.IgnorePorts, c.Protocols
-	if err := attach(e.fd, e.ports, e.protocols); err != nil {
+	if err := attach(fd, e.ports, e.protocols); err != nil {
 		return err
-	}
-	if e.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("kernel: open events: %w", err)
 	}
 	for _, group := range []int{
 		unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY,
 		unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY,
 	} {
-		if err := unix.SetsockoptInt(e.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
 			return fmt.Errorf("kernel: join conntrack events (needs CAP_NET_ADMIN): %w", err)
 		}
 	}
-	e.batch.init()
 	return nil
 }
 
@@ -112,25 +118,24 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 	e.receiving.Lock()
 	defer e.receiving.Unlock()
 	e.extras.reset()
-	if err := e.await(wait); err != nil {
-		if errors.Is(err, unix.ETIMEDOUT) {
-			return 0, false, nil
-		}
-		return 0, false, err
+	if err := e.file.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return 0, false, e.closedOr(err)
 	}
 	for n < len(into) {
 		want := min(vectors, len(into)-n)
-		got, err := e.batch.receive(e.fd, want)
-		switch err {
-		case nil:
-		case unix.ENOBUFS:
+		got, err := e.receive(n == 0 && !lost, want)
+		switch {
+		case err == unix.ENOBUFS:
 			lost = true
 			e.overruns.Add(1)
 			continue
-		case unix.EAGAIN:
+		case err == unix.EAGAIN:
 			return n, lost, nil
-		default:
-			return n, lost, fmt.Errorf("kernel: receive events: %w", err)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			e.busy = false
+			return 0, false, nil
+		case err != nil:
+			return n, lost, e.closedOr(err)
 		}
 		decoded, short := e.decode(got, into[n:])
 		n, lost = n+decoded, lost || short
@@ -143,44 +148,28 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 	return n, lost, nil
 }
 
-// await waits until the socket is readable, the time is over (ETIMEDOUT) or Close was called.
-func (e *Events) await(wait time.Duration) error {
+func (e *Events) receive(wait bool, want int) (int, error) {
+	switch {
+	case !wait:
+		return e.batch.Try(e.conn, want)
+	case e.busy:
+		return e.batch.Receive(e.conn, want, gather)
+	}
+	return e.batch.Receive(e.conn, want, 0)
+}
+
+// closedOr is net.ErrClosed after Close, as promised.
+func (e *Events) closedOr(err error) error {
 	if e.closed.Load() {
 		return net.ErrClosed
 	}
-	deadline := time.Now().Add(wait)
-	for {
-		ts := unix.NsecToTimespec(max(0, time.Until(deadline)).Nanoseconds())
-		fds := [2]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}, {Fd: int32(e.wake), Events: unix.POLLIN}}
-		ready, err := unix.Ppoll(fds[:], &ts, nil)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return fmt.Errorf("kernel: await events: %w", err)
-		case e.closed.Load():
-			return net.ErrClosed
-		case ready == 0:
-			e.busy = false
-			return unix.ETIMEDOUT
-		}
-		if e.busy {
-			nap()
-		}
-		return nil
-	}
-}
-
-// nap sleeps for gather. The runtime's own timers would round it up to a millisecond.
-func nap() {
-	ts := unix.NsecToTimespec(gather.Nanoseconds())
-	_ = unix.Nanosleep(&ts, nil) // cut short by a signal: no harm
+	return fmt.Errorf("kernel: receive events: %w", err)
 }
 
 // decode decodes the first got messages of the batch. short: one was cut off or did not fit, which is a loss.
 func (e *Events) decode(got int, into []flow.Event) (n int, short bool) {
 	for i := range got {
-		b, whole := e.batch.datagram(i)
+		b, whole := e.batch.Datagram(i)
 		short = short || !whole
 		for len(b) > 0 {
 			m, rest, err := nextMessage(b)
@@ -233,7 +222,7 @@ func (e *Events) Ignore(ports []uint32) error {
 	e.filtering.Lock()
 	defer e.filtering.Unlock()
 	e.ports = ports
-	return attach(e.fd, e.ports, e.protocols)
+	return e.refilter()
 }
 
 // AllProtocols lets events of flows of every protocol come from now on.
@@ -241,7 +230,12 @@ func (e *Events) AllProtocols() error {
 	e.filtering.Lock()
 	defer e.filtering.Unlock()
 	e.protocols = nil
-	return attach(e.fd, e.ports, e.protocols)
+	return e.refilter()
+}
+
+func (e *Events) refilter() (err error) {
+	closed := e.conn.Control(func(fd uintptr) { err = attach(int(fd), e.ports, e.protocols) })
+	return errors.Join(closed, err)
 }
 
 // Stats is what was counted so far.
@@ -255,66 +249,8 @@ func (e *Events) Stats() EventStats {
 	}
 }
 
-// Close ends a Receive under way and all later ones. Ignore must not be called any more.
+// Close ends a Receive under way and all later ones.
 func (e *Events) Close() {
-	if e.closed.Swap(true) {
-		return
-	}
-	one := [8]byte{1, 1} // any number but 0
-	_, _ = unix.Write(e.wake, one[:])
-	e.receiving.Lock()
-	defer e.receiving.Unlock()
-	e.closeFiles()
-}
-
-func (e *Events) closeFiles() {
-	unix.Close(e.fd)
-	if e.wake >= 0 {
-		unix.Close(e.wake)
-	}
-}
-
-// batch is the memory of one recvmmsg.
-type batch struct {
-	headers [vectors]mmsghdr
-	iovecs  [vectors]unix.Iovec
-	buffer  []byte
-}
-
-// mmsghdr is struct mmsghdr of recvmmsg(2); the compiler pads it as C does.
-type mmsghdr struct {
-	hdr    unix.Msghdr
-	length uint32
-}
-
-func (b *batch) init() {
-	b.buffer = make([]byte, vectors*vectorSize)
-	for i := range b.headers {
-		b.iovecs[i].Base = &b.buffer[i*vectorSize]
-		b.iovecs[i].SetLen(vectorSize)
-		b.headers[i].hdr.Iov = &b.iovecs[i]
-		b.headers[i].hdr.SetIovlen(1)
-	}
-}
-
-// receive takes up to want datagrams without waiting; EAGAIN if there is none.
-func (b *batch) receive(fd, want int) (int, error) {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[0])),
-			uintptr(want), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		if errno != 0 {
-			return 0, errno
-		}
-		return int(n), nil
-	}
-}
-
-// datagram is the i-th of the last receive.
-func (b *batch) datagram(i int) (data []byte, whole bool) {
-	h := &b.headers[i]
-	at := i * vectorSize
-	return b.buffer[at : at+min(int(h.length), vectorSize)], h.hdr.Flags&unix.MSG_TRUNC == 0
+	e.closed.Store(true)
+	_ = e.file.Close()
 }

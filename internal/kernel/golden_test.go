@@ -144,7 +144,7 @@ func captureEvents(t *testing.T, raw *Events) {
 	t.Helper()
 	seen := map[string]bool{}
 	for {
-		n, err := raw.batch.receive(raw.fd, vectors)
+		n, err := raw.batch.Try(raw.conn, vectors)
 		if err == unix.EAGAIN {
 			return
 		}
@@ -152,7 +152,7 @@ func captureEvents(t *testing.T, raw *Events) {
 			t.Fatal(err)
 		}
 		for i := range n {
-			b, _ := raw.batch.datagram(i)
+			b, _ := raw.batch.Datagram(i)
 			f, _ := decodeMessage(t, b)
 			kind := map[bool]string{true: "update", false: "destroy"}[b[4] == 0]
 			if m, _, _ := nextMessage(b); m.flags&unix.NLM_F_CREATE != 0 {

@@ -43,6 +43,7 @@ var (
 	ready       = desc("ready", "1 if the node may take over, as in the track file.")
 	complete    = desc("complete", "1 if the internal cache describes the whole kernel table.")
 	flows       = desc("flows", "Connections in a cache.", "cache")
+	young       = desc("flows_young", "Connections that sync-after holds back: nobody else has them.")
 	changes     = desc("flow_changes_total", "Changes of a cache.", "cache", "change")
 	events      = desc("kernel_events_total", "Events of the kernel.")
 	overruns    = desc("kernel_overruns_total", "Times the kernel dropped events; raise event-listen-queue-size.")
@@ -138,6 +139,7 @@ func (s sink) node(st *engine.Status) {
 	s.gauge(complete, one(st.Complete))
 	s.cache("internal", &st.Internal)
 	s.cache("external", &st.External)
+	s.gauge(young, float64(st.Young))
 	a := &st.Activity
 	s.counter(takeovers, a.Takeovers)
 	s.gauge(takeover, a.TakeoverDuration.Seconds())

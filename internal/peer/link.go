@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ctsync/internal/rawio"
 )
 
 // How long a datagram may wait for room in the send buffer of a link, and how long once the link is found
@@ -46,8 +48,9 @@ type link struct {
 
 // linkState is a snapshot: never changed, only replaced.
 type linkState struct {
-	conn  *net.UDPConn // nil: nothing to send on
-	drops *socket      // whose drops this link counts; nil: none's
+	out   *socket // nil: nothing to send on
+	to    rawio.Destination
+	drops *socket // whose drops this link counts; nil: none's
 	up    bool
 	mtu   int // of the interface or the path, 0 unknown
 	text  string
@@ -111,20 +114,18 @@ func (l *link) payloadLimit() int {
 // send puts payload on the link or counts why not. It reports EMSGSIZE as tooBig: the MTU is not what it was.
 func (l *link) send(payload []byte) (tooBig bool) {
 	now := l.now.Load()
-	if now.conn == nil || !now.up {
+	if now.out == nil || !now.up {
 		l.sendErrors.Add(1)
 		return false
 	}
-	wait := patience
-	if l.stuck.Load() {
-		wait = stuckPatience
+	err := now.out.sender.Send(payload, &now.to)
+	if errors.Is(err, unix.EAGAIN) {
+		err = l.sendLater(now.out.conn, payload)
 	}
-	_ = now.conn.SetWriteDeadline(time.Now().Add(wait))
-	n, err := now.conn.WriteToUDPAddrPort(payload, l.dest)
 	if err != nil {
 		return l.failed(err)
 	}
-	l.bytesSent.Add(uint64(n))
+	l.bytesSent.Add(uint64(len(payload)))
 	l.packetsSent.Add(1)
 	if l.stuck.Load() {
 		l.stuck.Store(false)
@@ -133,6 +134,17 @@ func (l *link) send(payload []byte) (tooBig bool) {
 		l.log("sync link %s: sending again", l.Interface)
 	}
 	return false
+}
+
+// sendLater waits for room in the send buffer.
+func (l *link) sendLater(c *net.UDPConn, payload []byte) error {
+	wait := patience
+	if l.stuck.Load() {
+		wait = stuckPatience
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(wait))
+	_, err := c.WriteToUDPAddrPort(payload, l.dest)
+	return err
 }
 
 // failed counts a datagram that was not sent. A new reason is said once; a full buffer is load, not a fault,

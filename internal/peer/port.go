@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"ctsync/internal/rawio"
 )
 
 // port follows one interface and keeps the socket of one UDP port on it open, for the links that use it. One
@@ -144,7 +146,7 @@ func (p *port) publish(host *iface, up bool, text string) {
 func (p *port) state(l *link, host *iface, up bool, text string) *linkState {
 	s := &linkState{up: up, mtu: host.mtu, text: text, addrs: host.addrs}
 	if p.socket != nil {
-		s.conn = p.socket.conn
+		s.out, s.to = p.socket, rawio.NewDestination(l.dest, uint32(host.index))
 		if l == p.links[0] {
 			s.drops = p.socket
 		}

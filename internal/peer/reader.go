@@ -7,8 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
+	"ctsync/internal/rawio"
 )
 
 // A reader takes up to batch datagrams per call. bufferSize is above the largest payload that any of our
@@ -22,22 +21,18 @@ const (
 type reader struct {
 	socket    *socket
 	links     []*link
-	messages  [batch]ipv4.Message
+	batch     *rawio.Batch
 	datagrams []Datagram
 }
 
 func newReader(p *port) *reader {
-	r := &reader{socket: p.socket, links: p.links, datagrams: make([]Datagram, 0, batch)}
-	for i := range r.messages {
-		r.messages[i].Buffers = [][]byte{make([]byte, bufferSize)}
-	}
-	return r
+	return &reader{socket: p.socket, links: p.links, batch: rawio.NewBatch(batch, bufferSize), datagrams: make([]Datagram, 0, batch)}
 }
 
 // run reads until the socket is closed.
 func (r *reader) run(ctx context.Context, t *Transport, deliver func([]Datagram)) {
 	for {
-		n, err := r.socket.readBatch(r.messages[:])
+		n, err := r.batch.Receive(r.socket.raw, batch, 0)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -50,8 +45,8 @@ func (r *reader) run(ctx context.Context, t *Transport, deliver func([]Datagram)
 			continue
 		}
 		r.datagrams = r.datagrams[:0]
-		for i := range r.messages[:n] {
-			r.take(&r.messages[i])
+		for i := range n {
+			r.take(i)
 		}
 		if len(r.datagrams) > 0 {
 			t.one.Lock()
@@ -61,17 +56,18 @@ func (r *reader) run(ctx context.Context, t *Transport, deliver func([]Datagram)
 	}
 }
 
-// take counts one message and queues it for delivery, unless it was cut.
-func (r *reader) take(m *ipv4.Message) {
-	from := sender(m.Addr)
+// take counts the i-th of the batch and queues it for delivery, unless it was cut.
+func (r *reader) take(i int) {
+	payload, whole := r.batch.Datagram(i)
+	from := r.batch.From(i)
 	l := r.linkOf(from.Addr())
-	if m.Flags&unix.MSG_TRUNC != 0 {
+	if !whole {
 		l.receiveErrors.Add(1)
 		return
 	}
 	l.packetsReceived.Add(1)
-	l.bytesReceived.Add(uint64(m.N))
-	r.datagrams = append(r.datagrams, Datagram{Payload: m.Buffers[0][:m.N], Addr: from, Link: l.index})
+	l.bytesReceived.Add(uint64(len(payload)))
+	r.datagrams = append(r.datagrams, Datagram{Payload: payload, Addr: from, Link: l.index})
 }
 
 // linkOf is the link whose peer sent it, or the first: a peer may send from another of its addresses.
@@ -82,13 +78,4 @@ func (r *reader) linkOf(a netip.Addr) *link {
 		}
 	}
 	return r.links[0]
-}
-
-func sender(a net.Addr) netip.AddrPort {
-	udp, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	addr, _ := netip.AddrFromSlice(udp.IP)
-	return netip.AddrPortFrom(addr.Unmap(), uint16(udp.Port))
 }

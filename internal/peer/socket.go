@@ -13,6 +13,8 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"ctsync/internal/rawio"
 )
 
 // binding is what a socket was opened with: when it differs from what the host has now, the socket is dead or
@@ -25,10 +27,12 @@ type binding struct {
 
 // socket is one interface and port. Links of one interface to several peers share it.
 type socket struct {
-	conn  *net.UDPConn
-	v4    *ipv4.PacketConn // one of the two is nil
-	v6    *ipv6.PacketConn
-	bound binding
+	conn   *net.UDPConn
+	raw    syscall.RawConn
+	sender *rawio.Sender
+	v4     *ipv4.PacketConn // one of the two is nil
+	v6     *ipv6.PacketConn
+	bound  binding
 
 	counting sync.Mutex
 	dropped  uint32 // of the kernel's counter, what newDrops has told
@@ -56,6 +60,11 @@ func openSocket(name string, b binding, port uint16, group netip.Addr, cfg *Conf
 		return nil, err
 	}
 	s := &socket{conn: pc.(*net.UDPConn), bound: b}
+	if s.raw, err = s.conn.SyscallConn(); err != nil {
+		s.conn.Close()
+		return nil, err
+	}
+	s.sender = rawio.NewSender(s.raw)
 	if b.listen.Is4() {
 		s.v4 = ipv4.NewPacketConn(s.conn)
 	} else {
@@ -125,12 +134,8 @@ func (s *socket) setMulticast(group netip.Addr) error {
 	return s.join(group)
 }
 
-func (s *socket) setInt(level, option, value int) error {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); e != nil {
+func (s *socket) setInt(level, option, value int) (err error) {
+	if e := s.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); e != nil {
 		return e
 	}
 	return err
@@ -156,25 +161,13 @@ func (s *socket) rejoin(group netip.Addr) error {
 	return s.join(group)
 }
 
-// readBatch fills ms; ipv4.Message and ipv6.Message are one type.
-func (s *socket) readBatch(ms []ipv4.Message) (int, error) {
-	if s.v4 != nil {
-		return s.v4.ReadBatch(ms, 0)
-	}
-	return s.v6.ReadBatch(ms, 0)
-}
-
 // newDrops are the datagrams that the kernel dropped for want of receive buffer since the last call, 0 when the
 // socket is closed (SO_MEMINFO, Linux 4.12, include/uapi/linux/sock_diag.h).
 func (s *socket) newDrops() uint64 {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return 0
-	}
 	s.counting.Lock()
 	defer s.counting.Unlock()
 	now := s.dropped
-	_ = raw.Control(func(fd uintptr) {
+	_ = s.raw.Control(func(fd uintptr) {
 		var info [unix.SK_MEMINFO_VARS]uint32
 		size := uint32(unsafe.Sizeof(info))
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,

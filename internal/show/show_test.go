@@ -230,6 +230,7 @@ func full() engine.Status {
 		VRRP: vrrp.Master, VRRPSource: "fifo", VRRPSince: now.Add(-192 * time.Second), Hot: true,
 		Verdict: engine.Degraded, Why: "2 flows are not in the kernel: load the module nf_conntrack_ftp", Ready: engine.Ready,
 		Complete: true, Leader: "fw1",
+		Young:    108,
 		Internal: engine.CacheStats{Active: 101, Created: 102, CreateFailed: 103, Updated: 104, UpdateFailed: 105, Destroyed: 106, DestroyFailed: 107},
 		External: engine.CacheStats{Active: 201, Created: 202, CreateFailed: 203, Updated: 204, UpdateFailed: 205, Destroyed: 206, DestroyFailed: 207},
 		Kernel: engine.KernelStats{Events: 301, Overruns: 302, Dumps: 303, Created: 304, Updated: 305, Deleted: 306, Retried: 307, Silent: 312,

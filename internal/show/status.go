@@ -141,7 +141,7 @@ func Status(w io.Writer, st engine.Status, links []Link) error {
 	label(&b, "readiness", readiness(st.Ready))
 	label(&b, "leader", or(st.Leader, "none"))
 	label(&b, "running", span(st.Now.Sub(st.Started)))
-	label(&b, "internal cache", fmt.Sprintf("%d flows%s", st.Internal.Active, incomplete(st.Complete)))
+	label(&b, "internal cache", fmt.Sprintf("%d flows%s%s", st.Internal.Active, young(st.Young), incomplete(st.Complete)))
 	label(&b, "external cache", fmt.Sprintf("%d flows", st.External.Active))
 	kernelLines(&b, st.Kernel)
 	messageLines(&b, st.Messages)
@@ -168,6 +168,14 @@ func standby(hot bool) string {
 		return "hot"
 	}
 	return "warm"
+}
+
+// young is how many flows wait besides.
+func young(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d that are younger than sync-after", n)
 }
 
 func incomplete(complete bool) string {

@@ -24,6 +24,7 @@ type statusJSON struct {
 	Complete   bool         `json:"complete"` // the internal cache describes the whole kernel table
 	Leader     string       `json:"leader"`   // empty: none
 	Internal   cacheJSON    `json:"internal"`
+	Young      int          `json:"young"` // connections that sync-after holds back: nobody else has them
 	External   cacheJSON    `json:"external"`
 	Kernel     kernelJSON   `json:"kernel"`
 	Messages   messagesJSON `json:"messages"`
@@ -101,7 +102,7 @@ func StatusJSON(w io.Writer, set *Setup, st engine.Status, links []Link) error {
 		Why: st.Why, Role: st.Role.String(), RoleSince: moment(st.RoleSince), RoleReason: st.RoleReason,
 		VRRP:    vrrpJSON{st.VRRP.String(), st.VRRPSource, moment(st.VRRPSince)},
 		Standby: standby(st.Hot), Complete: st.Complete, Leader: st.Leader,
-		Internal: cacheOf(st.Internal), External: cacheOf(st.External), Kernel: kernelOf(st.Kernel),
+		Internal: cacheOf(st.Internal), Young: st.Young, External: cacheOf(st.External), Kernel: kernelOf(st.Kernel),
 		Messages: messagesOf(st.Messages), Activity: activityOf(st.Activity),
 		Peers: make([]peerJSON, 0, len(st.Peers)), Links: linksOf(links),
 	}

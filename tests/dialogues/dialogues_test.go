@@ -17,7 +17,8 @@ type talkers struct {
 	lab   *lab.Lab
 	calls []*call
 	wrong map[string][]string
-	seen  map[string]bool // expectations that both kernels had
+	seen  map[string]bool         // expectations that both kernels had
+	order func(*lab.Router) error // the role to a router; nil: keepalived tells
 }
 
 // TestDialogues has every dialogue announced, a takeover, and what was announced opened; then announced once more
@@ -148,6 +149,11 @@ func (ts *talkers) takeover(r *lab.Router, do func() error) {
 	ts.t.Helper()
 	if err := r.WaitSynced(10 * time.Second); err != nil {
 		ts.t.Fatal(err)
+	}
+	if ts.order != nil {
+		if err := ts.order(r); err != nil {
+			ts.t.Fatal(err)
+		}
 	}
 	if err := do(); err != nil {
 		ts.t.Fatal(err)

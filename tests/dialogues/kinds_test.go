@@ -57,30 +57,41 @@ const (
 // begin anew: what a takeover loses stays lost.
 func TestKinds(t *testing.T) {
 	t.Parallel()
+	warm := []string{"standby warm"} // where the kernel has nothing unless the daemon is told
 	all := []struct {
-		name  string
-		nat   lab.NAT // what SNAT stands for
-		lines []string
+		name   string
+		o      lab.Options
+		lines  []string
+		orders bool // a cluster manager's commands drive
 	}{
-		{"snat", lab.SNAT, nil},
-		{"warm", lab.SNAT, []string{"standby warm"}},
-		{"masquerade", lab.Masquerade, nil},
-		{"masquerade, warm", lab.Masquerade, []string{"standby warm"}},
+		{name: "snat"},
+		{name: "warm", lines: warm},
+		{name: "warm by commands", lines: warm, orders: true},
+		{name: "warm by scripts", lines: warm, o: lab.Options{Drivers: lab.Drivers{Script: true}}},
+		{name: "warm by D-Bus", lines: warm, o: lab.Options{Drivers: lab.Drivers{DBus: true}}},
+		{name: "masquerade", o: lab.Options{NAT: lab.Masquerade}},
+		{name: "masquerade, warm", lines: warm, o: lab.Options{NAT: lab.Masquerade}},
 	}
 	if os.Getenv("LONG") == "" {
-		all = all[:2]
+		all = all[:3]
 	}
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			live(t, lab.Run(t, lab.Options{IPv6: true, NAT: c.nat, Daemon: lab.Ctsync(c.lines...)}))
+			c.o.IPv6 = true
+			if c.orders {
+				live(t, runOrdered(t, c.o, c.lines...), move)
+				return
+			}
+			c.o.Daemon = lab.Ctsync(c.lines...)
+			live(t, lab.Run(t, c.o), nil)
 		})
 	}
 }
 
-// live runs all kinds.
-func live(t *testing.T, l *lab.Lab) {
-	fs := &flows{talkers: &talkers{t: t, lab: l, wrong: map[string][]string{}}}
+// live runs all kinds; order is who tells the daemons of their roles, if it is not keepalived.
+func live(t *testing.T, l *lab.Lab, order func(*lab.Router) error) {
+	fs := &flows{talkers: &talkers{t: t, lab: l, wrong: map[string][]string{}, order: order}}
 	fs.hosts()
 	fs.load(true)
 	fs.open()

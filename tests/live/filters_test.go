@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,8 +53,13 @@ func TestSyncAfter(t *testing.T) {
 	}
 	time.Sleep(500 * time.Millisecond)
 	has(300)
+	awaitState(t, l.R1, "100 young ones", time.Second, func(s status) bool { return s.Young == 100 && s.Internal.Active == 300 })
+	if out, _ := ask(t, l.R1, "status"); !strings.Contains(out, "300 flows, and 100 that are younger than sync-after\n") {
+		t.Errorf("the status does not tell of those that wait:\n%s", out)
+	}
 	reconfigure(t, l.R1, "sync-after 3600", "sync-after 0")
 	has(400)
+	awaitState(t, l.R1, "none that is young", time.Second, func(s status) bool { return s.Young == 0 })
 	equal(t, l, "without waiting")
 }
 

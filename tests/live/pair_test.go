@@ -76,6 +76,7 @@ type status struct {
 	Complete   bool
 	Leader     string
 	Internal   cache
+	Young      int
 	External   cache
 	Kernel     struct {
 		Events, Overruns, Dumps, Created, Updated, Deleted uint64
