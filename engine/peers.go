@@ -38,7 +38,7 @@ type peer struct {
 	hot        bool
 	last       uint64 // end of its log
 	theyHave   uint64 // of ours
-	theyKnow   uint64 // theyHave as of the heartbeat before the newest
+	theyKnow   uint64 // the end of our log when they had it last, or when they came
 	caughtUp   time.Time
 	fresh      bool // the newest one was made after we spoke
 
@@ -51,7 +51,6 @@ type peer struct {
 	expects  int    // expectations in its replica
 	provenAt time.Time
 	proofs   uint64
-	whole    time.Time // when a heartbeat showed last that nothing of its log is missing
 	ask      asking
 	give     giving
 	restarts uint64
@@ -118,8 +117,6 @@ type peerSet struct {
 	settled bool // the leader was proven as active since it became our leader
 	two     bool // two nodes are active, and were for long enough to say so
 	twoFrom time.Time
-	alone   time.Time // this node is the only active one since
-	marked  bool      // ends that others told are noted with own flows that our kernel has
 	pruned  time.Time // the own log, last
 }
 
@@ -180,7 +177,7 @@ func (e *Engine) newPeer(epoch wire.Epoch, name string, from netip.AddrPort) *pe
 	if i == len(s.list) {
 		s.list = append(s.list, nil)
 	}
-	p := &peer{name: name, epoch: epoch, owner: firstPeer + uint8(i), addr: from}
+	p := &peer{name: name, epoch: epoch, owner: firstPeer + uint8(i), addr: from, theyKnow: e.log.Last}
 	p.rep = newReplica(e, p)
 	s.list[i] = p
 	s.byEpoch[epoch] = p
@@ -258,7 +255,6 @@ func (e *Engine) peerTimers() {
 		e.askFor(p)
 	})
 	e.twoActive(active)
-	e.alone(active)
 	if !e.now.Before(e.peers.pruned.Add(beatEvery)) {
 		e.peers.pruned = e.now
 		e.pruneLog()

@@ -165,6 +165,13 @@ func (e *Engine) ready() Readiness {
 	return Ready
 }
 
+// Followed says that a peer has, or had within the last seconds, every flow of this node.
+func (e *Engine) Followed() bool {
+	found := false
+	e.peers.each(func(p *peer) { found = found || (p.live(e.now) && e.now.Sub(p.caughtUp) <= liveFor) })
+	return found
+}
+
 // readyFor is how long a node stays ready after its leader stepped down or fell silent. That is just when it is
 // needed: were its priority lowered then, keepalived would begin its waiting anew, and the address would be
 // nowhere for as long (300 ms at adverts of 0.1 s, measured).

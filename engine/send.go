@@ -113,15 +113,14 @@ func (e *Engine) sealed(b []byte, n int) []byte {
 	return out
 }
 
-// counterAt is the lowest counter that was not used before t, or one that was not used yet: who slept has said nothing lately,
-// and what waited for it proves nothing.
+// counterAt is a counter that was not used before t.
 func (s *sender) counterAt(t time.Time) uint64 {
 	for _, m := range s.marks {
 		if !m.at.Before(t) {
 			return m.counter
 		}
 	}
-	return s.counter + 1
+	return s.counter
 }
 
 func (e *Engine) flushAt() time.Time {

@@ -255,7 +255,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	}
 
 	<-ctx.Done()
-	d.log.Info("stopping", native.Key, native.Stopping)
+	d.sayStopping()
 	notifyStopping()
 	d.kernel.events.Close()
 	inputs.Wait()
@@ -325,14 +325,24 @@ func (d *Daemon) hear(in []peer.Datagram) {
 	d.loop.step(&engine.Datagrams{Datagrams: d.heard})
 }
 
-// goodbye tells the peers, and keepalived by the readiness file: that stays 100 if this node forwards, since its
+// sayStopping warns of what a stop of the node that forwards means, which a restart's is as well, for as long as it takes.
+func (d *Daemon) sayStopping() {
+	if d.loop.status().Role == engine.Standby {
+		d.log.Info("stopping", native.Key, native.Stopping)
+		return
+	}
+	d.log.Warn("stopping, and this node goes on forwarding: connections that begin before ctsync runs again are lost if the addresses move meanwhile",
+		native.Key, native.Stopping)
+}
+
+// goodbye tells the peers, and keepalived by the readiness file: that stays as it is if this node forwards, since its
 // addresses stay with it. After it the engine does not step again.
 func (d *Daemon) goodbye() {
 	d.loop.mu.Lock()
 	defer d.loop.mu.Unlock()
 	d.loop.stepLocked(&engine.Shutdown{})
 	if d.loop.engine.Role() == engine.Standby {
-		d.ready.put(engine.NotReady, engine.Standby)
+		d.ready.put(engine.NotReady, engine.Standby, false)
 	}
 	d.loop.over = true
 }

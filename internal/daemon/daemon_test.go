@@ -84,7 +84,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 			defer f.mu.Unlock()
 			f.sent += len(d)
 		},
-		ready: func(r engine.Readiness, _ engine.Role) {
+		ready: func(r engine.Readiness, _ engine.Role, _ bool) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.ready = r

@@ -35,7 +35,7 @@ type outlets struct {
 	operate   func([]flow.Op)
 	dump      func(uint64)
 	post      func([]engine.Datagram)
-	ready     func(engine.Readiness, engine.Role)
+	ready     func(r engine.Readiness, role engine.Role, followed bool)
 	note      func(engine.Note)
 }
 
@@ -69,7 +69,7 @@ func (l *loop) stepLocked(in engine.Input) {
 	if len(out.Datagrams) > 0 {
 		l.out.post(out.Datagrams)
 	}
-	l.out.ready(out.Ready, l.engine.Role())
+	l.out.ready(out.Ready, l.engine.Role(), l.engine.Followed())
 	for _, r := range out.Replies {
 		if c := l.replies[r.ID]; c != nil {
 			delete(l.replies, r.ID)

@@ -23,25 +23,51 @@ func TestReadyFile(t *testing.T) {
 			return string(text) == want
 		})
 	}
-	r.put(engine.LeaveAsItIs, engine.Standby)
+	r.put(engine.LeaveAsItIs, engine.Standby, false)
 	if _, err := os.Stat(path); err == nil {
 		t.Error("written before the role is known")
 	}
-	r.put(engine.Ready, engine.Standby)
+	r.put(engine.Ready, engine.Standby, false)
 	says("100\n")
-	r.put(engine.LeaveAsItIs, engine.Standby)
-	r.put(engine.NotReady, engine.Standby)
+	r.put(engine.LeaveAsItIs, engine.Standby, false)
+	r.put(engine.NotReady, engine.Standby, false)
 	says("0\n")
 	for range 1000 {
-		r.put(engine.Ready, engine.Standby)
-		r.put(engine.NotReady, engine.Standby)
+		r.put(engine.Ready, engine.Standby, false)
+		r.put(engine.NotReady, engine.Standby, false)
 	}
-	r.put(engine.Ready, engine.Standby)
+	r.put(engine.Ready, engine.Standby, false)
 	close(r.next)
 	<-done
 	says("100\n")
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A node that forwards and whom nobody follows outbids a readiness that nobody keeps up any more.
+func TestReadyFileHolds(t *testing.T) {
+	for _, c := range []struct {
+		ready    engine.Readiness
+		role     engine.Role
+		followed bool
+		want     string
+	}{
+		{engine.Ready, engine.Active, false, "200\n"},
+		{engine.Ready, engine.Active, true, "100\n"},
+		{engine.Ready, engine.TakingOver, false, "200\n"},
+		{engine.NotReady, engine.TakingOver, false, "0\n"},
+		{engine.Ready, engine.Standby, false, "100\n"},
+	} {
+		dir := t.TempDir()
+		path, control := filepath.Join(dir, "ready"), filepath.Join(dir, "control")
+		r := newReadyFile(path, forwardingPath(control), slog.New(slog.DiscardHandler))
+		r.put(c.ready, c.role, c.followed)
+		close(r.next)
+		r.run()
+		if text, _ := os.ReadFile(path); string(text) != c.want {
+			t.Errorf("%s %s, followed %v: %q, want %q", c.role, c.ready, c.followed, text, c.want)
+		}
 	}
 }
 
@@ -56,7 +82,7 @@ func TestReadyFileThatFails(t *testing.T) {
 	done := make(chan struct{})
 	go func() { r.run(); close(done) }()
 	for _, v := range []engine.Readiness{engine.Ready, engine.NotReady, engine.Ready} {
-		r.put(v, engine.Standby)
+		r.put(v, engine.Standby, false)
 		eventually(t, "the value to be taken", func() bool { return len(r.next) == 0 })
 	}
 	close(r.next)
@@ -88,7 +114,7 @@ func TestNotReady(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newReadyFile(path, forwardingPath(control), slog.New(slog.DiscardHandler))
-		r.put(c.ready, c.role)
+		r.put(c.ready, c.role, true)
 		close(r.next)
 		r.run() // as the daemon's end does
 		if err := NotReady(cfg, control); err != nil {

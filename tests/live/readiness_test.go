@@ -98,6 +98,53 @@ func TestOnlyNodeLeft(t *testing.T) {
 	talk(t, l, small)
 }
 
+// A preferred node whose daemon was stopped while it forwarded keeps its readiness, and so the addresses. When a link takes
+// them from it and comes back, its connections are old: the other one, which nobody follows, keeps what it has until the daemon
+// is there again.
+func TestStaleReadiness(t *testing.T) {
+	t.Parallel()
+	l := run(t, lab.Options{Advert: 300 * time.Millisecond})
+	traffic := talk(t, l, small)
+	bothSynced(t, l, 20*time.Second)
+	if err := l.R1.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	staysFor(t, l.R1, 2*time.Second)
+	check(t, "the active node's daemon was stopped", traffic)
+	if err := l.CutLink(l.R1, lab.WAN); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.WaitMaster(l.R2, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "a link was cut then", traffic)
+	if err := traffic.Renew(); err != nil { // connections that r1 does not know
+		t.Fatal(err)
+	}
+	if err := l.JoinLink(l.R1, lab.WAN); err != nil {
+		t.Fatal(err)
+	}
+	staysFor(t, l.R2, time.Duration(pick(4, 20))*time.Second)
+	if err := l.R1.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.WaitMaster(l.R1, 15*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "the daemon was started", traffic)
+	equal(t, l, "the daemon was started")
+}
+
+// staysFor fails the test if a router gives an address away within a time.
+func staysFor(t *testing.T, r *lab.Router, d time.Duration) {
+	t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if !r.Holds() {
+			t.Fatalf("%s has given the addresses away:%s", r.Name, r.Keepalived.Tail(20))
+		}
+	}
+}
+
 // startupScript has keepalived wait for ctsync before it begins, and follow nothing afterwards.
 func startupScript() lab.Kind {
 	return hook(ctsync(), func(h *lab.Hooks) {

@@ -118,7 +118,7 @@ func TestPurgeTimeout(t *testing.T) {
 	}
 }
 
-// The readiness file says 100 where a takeover loses nothing, and 0 where it would.
+// The readiness file says 100 where a takeover loses nothing, 0 where it would, and 200 on the node that alone has everything.
 func TestTrackFile(t *testing.T) {
 	t.Parallel()
 	l := run(t, lab.Options{})
@@ -143,11 +143,12 @@ func TestTrackFile(t *testing.T) {
 	}
 	time.Sleep(2500 * time.Millisecond) // its role is known from keepalived by then
 	says(l.R2, "0")
-	says(l.R1, "100")
+	says(l.R1, "200")
 	if err := l.JoinSync(0); err != nil {
 		t.Fatal(err)
 	}
 	says(l.R2, "100")
+	says(l.R1, "100")
 }
 
 // Sizes of socket buffers, as the kernel tells them.
