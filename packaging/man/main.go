@@ -4,11 +4,13 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,10 +57,17 @@ func write(program, version string, date time.Time, out string) error {
 	return nil
 }
 
-// render makes roff of Markdown. The program's name is not broken at the end of a line.
+// render makes roff of Markdown. The program's name is not broken at the end of a line. The first line stays the first one: it
+// tells man(1) that there are tables, and since groff 1.23 (Debian 13) nothing else does.
 func render(text string) []byte {
-	return append([]byte(".hw ctsync\n"), md2man.Render([]byte(text))...)
+	roff := md2man.Render([]byte(text))
+	if bytes.HasPrefix(roff, []byte(tables)) {
+		return slices.Concat([]byte(tables+unbroken), roff[len(tables):])
+	}
+	return append([]byte(unbroken), roff...)
 }
+
+const tables, unbroken = "'\\\" t\n", ".hw ctsync\n"
 
 var title = regexp.MustCompile(`(?m)^## .+$`)
 

@@ -40,4 +40,7 @@ func TestRender(t *testing.T) {
 			t.Errorf("%q lacks %q", got, want)
 		}
 	}
+	if table := string(render("# X 8\n\n| a | b |\n|---|---|\n| c | d |\n")); !strings.HasPrefix(table, "'\\\" t\n.hw ctsync\n") {
+		t.Errorf("the first line does not tell that there is a table: %q", table)
+	}
 }
