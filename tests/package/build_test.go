@@ -79,11 +79,16 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
+// lintian complains of everything, down to what it calls pedantic, but not of the missing script for other inits than systemd, whose
+// are the sandbox, the watchdog and the folders that outlive the service. The Debian after does not know that complaint any more,
+// and would complain of its override.
+const lintian = "lintian -EI --pedantic --fail-on error,warning,info,pedantic"
+
 // TestLintian: no complaint that is not explained in the overrides.
 func TestLintian(t *testing.T) {
 	deb := built(t, older)
 	changes := strings.TrimSuffix(deb, ".deb") + ".changes"
-	if err := command("lintian", "-EI", "--pedantic", "--fail-on", "error,warning,info,pedantic", changes); err != nil {
+	if err := command("sh", "-c", lintian+" --suppress-tags package-supports-alternative-init-but-no-init.d-script "+changes); err != nil {
 		t.Error(err)
 	}
 }
