@@ -48,19 +48,27 @@ func (t *timeline) age(now time.Time, seq uint64) time.Duration {
 
 // runsDown says that copy c of entry r is of a closed TCP connection, and how many seconds of it are left. If it is
 // still listed when its node's kernel should have tidied it away, packets refresh it all the same, and it is as any.
+// What a node lists is known up to when nothing of its log was missing here: an end may be in what is missing.
 func (e *Engine) runsDown(r ref, c *copyOf) (left uint32, closed bool) {
 	if !flow.Closed(&e.tbl.Entry(r).Key, &c.Value.Value) {
 		return 0, false
 	}
-	age := time.Duration(0)
+	passed, listed := uint32(0), uint32(0) // seconds since its last event
 	switch {
 	case c.Owner == ownOwner:
-		age = e.send.timeline.age(e.now, c.Seq)
+		passed = wholeSeconds(e.send.timeline.age(e.now, c.Seq))
+		listed = passed
 	case c.Owner >= firstPeer:
-		age = e.peers.of(c.Owner).timeline.age(e.now, c.Seq)
+		p := e.peers.of(c.Owner)
+		passed = wholeSeconds(p.timeline.age(e.now, c.Seq))
+		listed = wholeSeconds(p.timeline.age(p.whole, c.Seq))
 	}
-	passed := uint32(max(age, 0).Round(time.Second) / time.Second) // a clock may go back
-	return c.Value.Timeout - min(c.Value.Timeout, passed), passed < c.Value.Timeout+e.timeouts.Tidied
+	return c.Value.Timeout - min(c.Value.Timeout, passed), listed < c.Value.Timeout+e.timeouts.Tidied
+}
+
+// wholeSeconds is an age, which is below 0 where a clock went back.
+func wholeSeconds(age time.Duration) uint32 {
+	return uint32(max(age, 0).Round(time.Second) / time.Second)
 }
 
 func (e *Engine) isClosed(r ref, c *copyOf) bool {

@@ -125,3 +125,19 @@ func TestAClosedConnectionThatGoesOn(t *testing.T) {
 	p.b.wantKernel(1)
 	p.b.ops = nil
 }
+
+// TestAClosedConnectionOfWhichTheEndIsMissing: it is not as one that packets refresh, though the node that lists it here
+// has long tidied it away (seeds 6390, 6447, 6831).
+func TestAClosedConnectionOfWhichTheEndIsMissing(t *testing.T) {
+	p, f := closedPair(t)
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.event(p.a, flow.EventDestroy, f)
+	p.pass(300)
+	p.b.wantKernel()
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.b.wantOps()
+	p.b.wantLists(0, 0)
+}

@@ -172,6 +172,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 	case own == nil:
 		ent.Kern |= kPresent
 		e.dumpedOwn(r, f, true)
+		e.outlivesItsEnd(r)
 		e.fromBefore(r, f)
 	case e.evict.holds(own): // decided by the addresses; what is there came after it, and its event was lost
 		ev := e.asEvent(f)
@@ -220,12 +221,21 @@ func (e *Engine) isCopy(r ref) bool {
 // this node writes the entry once, for the windows (with the daemon killed on a pair whose addresses moved and came
 // back meanwhile, 31 of 234 connections fell silent, measured).
 func (e *Engine) fromBefore(r ref, f *flow.Flow) {
-	if e.dump.first || f.L4 != flow.TCP || f.TCPFlags[0]&f.TCPFlags[1]&flow.TCPFlagBeLiberal != 0 {
+	if e.dump.first || f.L4 != flow.TCP || isLiberal(f) {
 		return
 	}
 	e.tbl.Entry(r).Kern |= kRewrite
 	if e.role.is != Standby {
 		e.dirty(r)
+	}
+}
+
+// outlivesItsEnd notes of an entry that a dump shows at an active node that the leader ended it before, and that our
+// delete was perhaps not carried out: it is ours, but does not come back once the kernel has it no more.
+func (e *Engine) outlivesItsEnd(r ref) {
+	if ent := e.tbl.Entry(r); ent.Kern&kEnded != 0 {
+		ent.Kern &^= kEnded
+		e.log.Lives(r).Bits |= cache.Dead
 	}
 }
 
@@ -260,7 +270,7 @@ func (e *Engine) asEvent(f *flow.Flow) flow.Event {
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	ev := e.asEvent(f)
 	before := e.log.Lives(r)
-	silent := before == nil || fresh || before.Bits&cache.Silent != 0
+	silent := before == nil || fresh || before.Bits&cache.Silent != 0 || !e.dump.lost.IsZero()
 	e.ownFlow(r, &ev, fresh)
 	if silent {
 		e.log.Lives(r).Bits |= cache.Silent
@@ -302,14 +312,25 @@ func (e *Engine) missing(r ref, gen uint8) {
 // the moment between takeover and dump is rarer than that a table was flushed, and an entry too many runs out.
 func (e *Engine) lostAsCopy(r ref) bool {
 	own, lost := e.log.Lives(r), e.dump.lost
-	if e.role.is == Standby || own == nil || own.Born <= e.role.from || lost.IsZero() || lost.After(e.role.began) {
+	return own != nil && !lost.IsZero() && !lost.After(e.role.began) && e.adoptedNow(r, own)
+}
+
+// adoptedNow says that own entry r was adopted in this activation.
+func (e *Engine) adoptedNow(r ref, own *copyOf) (adopted bool) {
+	if e.role.is == Standby || own.Born <= e.role.from {
 		return false
 	}
-	adopted := false
 	e.tbl.Each(r, func(c *copyOf) {
 		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&(cache.Adopted|cache.Dead) == cache.Adopted
 	})
 	return adopted
+}
+
+// adoptedAsIs says that own entry r was adopted in this activation with what our kernel had, and that nothing was met here
+// since. If it goes before it was written, that was the entry from before, which ran down while the packets went
+// elsewhere: a copy's fate never harms the original.
+func (e *Engine) adoptedAsIs(r ref, own *copyOf) bool {
+	return own.Seq == own.Born && e.adoptedNow(r, own)
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

@@ -107,9 +107,23 @@ func (e *Engine) whetherThere(r ref, res *flow.Result, gone bool) {
 		e.endHeld(r) // a packet has made another one meanwhile
 	default:
 		own.Bits &^= cache.Waiting
-		ent.Kern |= kPresent | kLiberal
-		ent.Shape = shape(&ent.Key, &res.Flow.Reply, res.Flow.Extra)
+		e.thereAfterAll(r, own, &res.Flow)
 	}
+}
+
+// thereAfterAll takes f for entry r, the end of which was told of the entry before it. What was told of that one may be
+// what own says.
+func (e *Engine) thereAfterAll(r ref, own *copyOf, f *flow.Flow) {
+	ent := e.tbl.Entry(r)
+	ent.Kern |= kPresent
+	if f.L4 != flow.TCP && own.Bits&cache.Silent == 0 || isLiberal(f) {
+		ent.Kern |= kLiberal // it is the one that we wrote
+	}
+	another := own.Value.Reply != f.Reply
+	if another || differs(&own.Value.Value, &f.Value) {
+		e.ownAsFound(r, f, another)
+	}
+	ent.Shape = shape(&ent.Key, &f.Reply, f.Extra)
 }
 
 // evictions decides what has waited long enough.

@@ -139,6 +139,7 @@ func (e *Engine) prove(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if !p.rep.Complete(b.Last) {
 		return
 	}
+	p.whole = e.now
 	if !p.rep.Agrees(b.Last, int(b.Count), b.Digest) {
 		if h.Counter < p.data {
 			return // a later repair may leave out what has changed since this was said
@@ -299,6 +300,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	}
 	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
+	}
+	if own := e.log.Lives(r); own != nil && p.role == Active && (what == cache.Added || what == cache.Reborn) {
+		own.Bits &^= cache.Dead
 	}
 	switch {
 	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:

@@ -43,6 +43,9 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 		return
 	}
 	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&ent.Key, &f.Reply, f.Extra)
+	if e.role.is == Active && ent.Kern&kPresent == 0 && c.Value.Reply == f.Reply && differs(&c.Value.Value, &f.Value) {
+		e.ownAsFound(r, f, false) // packets have met it since
+	}
 	ent.Kern |= kPresent
 	ent.Shape = shape(&ent.Key, &f.Reply, f.Extra)
 	if c.Value.Reply == f.Reply {

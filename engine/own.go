@@ -159,17 +159,21 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 // ended a moment ago began in it, for which the kernel clears what we wrote (nf_conntrack_proto_tcp.c, on a SYN-ACK out of
 // sync).
 func (e *Engine) tracksAgain(r ref, ev *flow.Event) {
-	if ev.Flow.L4 == flow.TCP && ev.Has&flow.HasProtoInfo != 0 && ev.Flow.TCPFlags[0]&ev.Flow.TCPFlags[1]&flow.TCPFlagBeLiberal == 0 {
+	if ev.Flow.L4 == flow.TCP && ev.Has&flow.HasProtoInfo != 0 && !isLiberal(&ev.Flow) {
 		e.tbl.Entry(r).Kern &^= kLiberal
 	}
 }
+
+// isLiberal says that the kernel refuses no packet of f, which is TCP, for its window.
+func isLiberal(f *flow.Flow) bool { return f.TCPFlags[0]&f.TCPFlags[1]&flow.TCPFlagBeLiberal != 0 }
 
 // destroyed takes the end of our kernel's entry r, which happened after since. expired says that it certainly
 // just ran out.
 func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	ent := e.tbl.Entry(r)
 	e.writer.somethingWent = true
-	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight) != 0
+	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight|kRewrite) != 0
+	unwritten := wasPresent && ent.Kern&(kRewrite|kFlight) != 0
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}
@@ -182,9 +186,9 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	e.dropAside(r)
 	expired = expired || own != nil && e.ranOut(r, own)
 	switch {
-	case own != nil && !written && e.goesOn(r, own):
+	case own != nil && !written && e.goesOn(r, own), own != nil && unwritten && e.adoptedAsIs(r, own):
 		e.dirty(r)
-	case own != nil && written && e.role.is != Standby:
+	case own != nil && (written || e.perhapsOlder(own)) && e.role.is != Standby:
 		if expired {
 			since = time.Time{}
 		}
@@ -202,6 +206,12 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	case e.role.is != Standby:
 		e.markDead(r, ownOwner) // it ended before it was adopted
 	}
+}
+
+// perhapsOlder says that a DESTROY may tell the end of the entry before the one that a dump has shown as own: it waited in
+// the queue, and the event of the new one was lost.
+func (e *Engine) perhapsOlder(own *copyOf) bool {
+	return own.Bits&cache.Silent != 0 && !e.dump.lost.IsZero()
 }
 
 // leaderAgain makes room at a Standby for what the leader lists under the key of an own flow that ended.

@@ -133,9 +133,36 @@ func (e *Engine) endedThere(r ref) {
 	case own.Bits&cache.Evicted != 0:
 		own.Bits &^= cache.Evicted
 		e.endHeld(r)
-	case own.Bits&cache.Waiting != 0, e.tbl.Entry(r).Kern&kPresent == 0:
-		own.Bits |= cache.Dead
+	case e.role.is != Standby || own.Bits&cache.Waiting != 0 || e.tbl.Entry(r).Kern&kPresent == 0:
+		own.Bits |= cache.Dead // once our kernel has it no more, if that node still acts by then
+		e.peers.marked = true
 	}
+}
+
+// aloneFor is how long this node has to be the only active one before it takes it that what its kernel has goes on,
+// whatever ends other nodes told: packets come here alone.
+const aloneFor = liveFor
+
+// alone forgets ends that others told, once this node has been the only active one for long enough.
+func (e *Engine) alone(others int) {
+	s := &e.peers
+	if e.role.is != Active || others > 0 {
+		s.alone = time.Time{}
+		return
+	}
+	if s.alone.IsZero() {
+		s.alone = e.now
+	}
+	if !s.marked || e.now.Sub(s.alone) < aloneFor {
+		return
+	}
+	s.marked = false
+	e.addJob(e.scanEntries(func(r ref) {
+		own := e.log.Lives(r)
+		if own != nil && e.role.is == Active && e.tbl.Entry(r).Kern&kPresent != 0 && !e.evict.holds(own) {
+			own.Bits &^= cache.Dead
+		}
+	}))
 }
 
 // adopt makes a peer's flow our own, once per incarnation (O5).
@@ -171,7 +198,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case (ent.Kern&kLiberal == 0 || e.ranDown(ent)) && !e.isClosed(r, own):
+	case ent.Kern&kLiberal == 0 || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
 }

@@ -211,6 +211,57 @@ func TestAnEndElsewhereEndsWhatWasEvicted(t *testing.T) {
 	p.a.wantOps()
 }
 
+// TestAnEndElsewhereCountsOnceTheFlowIsGone: while two nodes are active, one sees the flow end that the other's kernel
+// still has, and then loses with the address (sim seeds 880, 7118).
+func TestAnEndElsewhereCountsOnceTheFlowIsGone(t *testing.T) {
+	p, f := twoActive(t)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(300 * time.Millisecond)
+	p.a.wantLists(1, 0)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(500 * time.Millisecond)
+	p.notice(p.a, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.a.wantRole(Active)
+	p.a.wantOps()
+	p.a.wantLists(0, 0)
+}
+
+// TestWhatGoesOnHereOutlivesAnEndElsewhere: the node that told the end has stepped back since.
+func TestWhatGoesOnHereOutlivesAnEndElsewhere(t *testing.T) {
+	p, f := twoActive(t)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(300 * time.Millisecond)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(5 * time.Second)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(10 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(500 * time.Millisecond)
+	p.b.wantLists(1, 0)
+	p.b.wantKernel(1)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatBeginsAnewElsewhereOutlivesItsEnd: what another active node ended and met again goes on, though it leaves this
+// one with the address.
+func TestWhatBeginsAnewElsewhereOutlivesItsEnd(t *testing.T) {
+	p, f := twoActive(t)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(300 * time.Millisecond)
+	p.packet(p.b, f)
+	p.advance(100 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.a.wantLists(1, 0)
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestTheLeadersEndIsRememberedDuringAWait: it comes while a standby does not know yet whether its flow has ended or
 // left with the address (sim seed 191).
 func TestTheLeadersEndIsRememberedDuringAWait(t *testing.T) {

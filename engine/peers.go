@@ -51,6 +51,7 @@ type peer struct {
 	expects  int    // expectations in its replica
 	provenAt time.Time
 	proofs   uint64
+	whole    time.Time // when a heartbeat showed last that nothing of its log is missing
 	ask      asking
 	give     giving
 	restarts uint64
@@ -117,6 +118,8 @@ type peerSet struct {
 	settled bool // the leader was proven as active since it became our leader
 	two     bool // two nodes are active, and were for long enough to say so
 	twoFrom time.Time
+	alone   time.Time // this node is the only active one since
+	marked  bool      // ends that others told are noted with own flows that our kernel has
 	pruned  time.Time // the own log, last
 }
 
@@ -255,6 +258,7 @@ func (e *Engine) peerTimers() {
 		e.askFor(p)
 	})
 	e.twoActive(active)
+	e.alone(active)
 	if !e.now.Before(e.peers.pruned.Add(beatEvery)) {
 		e.peers.pruned = e.now
 		e.pruneLog()

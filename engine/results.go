@@ -266,6 +266,10 @@ func (e *Engine) wasBusy(r ref, res *flow.Result, gone bool) {
 		f := e.flowOf(r, own)
 		f.Status |= res.Flow.Status & sticky
 		e.setValue(e.log.Put(r, false), &f.Value, f.Extra)
+		if e.role.is == TakingOver {
+			e.dirtyAgain(r) // what is adopted is written before packets count for more
+			return
+		}
 	}
 	e.writer.later(e, r)
 }

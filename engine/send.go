@@ -113,14 +113,15 @@ func (e *Engine) sealed(b []byte, n int) []byte {
 	return out
 }
 
-// counterAt is a counter that was not used before t.
+// counterAt is the lowest counter that was not used before t, or one that was not used yet: who slept has said nothing lately,
+// and what waited for it proves nothing.
 func (s *sender) counterAt(t time.Time) uint64 {
 	for _, m := range s.marks {
 		if !m.at.Before(t) {
 			return m.counter
 		}
 	}
-	return s.counter
+	return s.counter + 1
 }
 
 func (e *Engine) flushAt() time.Time {

@@ -132,3 +132,38 @@ func TestWhatRanDownAtAWarmStandbyIsRenewed(t *testing.T) {
 	p.swap(p.a, p.b)
 	p.b.wantOps("update 1")
 }
+
+// TestWhatRunsOutDuringATakeover: an entry from before ends at a warm standby just when it is to be renewed. It was only
+// old: the connection lives, and its packets went through the other node.
+func TestWhatRunsOutDuringATakeover(t *testing.T) {
+	for name, answered := range map[string]bool{"told before the answer": false, "told after the answer": true} {
+		t.Run(name, func(t *testing.T) {
+			p := activeAndStandby(t, warm)
+			f := p.packet(p.a, conn(1, noNAT))
+			p.advance(time.Second)
+			p.swap(p.a, p.b)
+			p.b.wantOps("create 1")
+			f.Timeout = 299
+			p.event(p.b, flow.EventUpdate, f)
+			p.advance(time.Second)
+			p.a.late = everything
+			delete(p.a.kernel, f.Key) // and its event is on the way
+			p.notice(p.a, vrrp.Master)
+			p.notice(p.b, vrrp.Backup)
+			p.settle()
+			if answered {
+				p.a.answer()
+				p.settle()
+			}
+			p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
+			p.settle()
+			if !answered {
+				p.a.answer()
+			}
+			p.advance(time.Second)
+			p.a.wantKernel(1)
+			p.a.wantLists(1, 0)
+			p.a.ops, p.b.ops = nil, nil
+		})
+	}
+}

@@ -80,6 +80,11 @@
 //   - What came while the leader did not act, for a copy that a packet met, is written once it acts again (125).
 //   - A node that takes over looks before it deletes a copy of another translation: a packet may have made it (3626).
 //   - A dump counts neither for what is about to be deleted (3137) nor against what came after an eviction (1844, 49).
+//   - While a loss of events is not made good, the end of what only a dump showed is verified by a question (1504). What the
+//     answer shows counts: what is listed may be the entry before ours, of which late events told (2843).
+//   - What an active node adopts late is not written over what its kernel has meanwhile (2933), and what a node that takes
+//     over adopts is written before that ends, though the kernel knew better at first (3538).
+//   - A connection that closed elsewhere is closed in a kernel that has it from before (4443).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
@@ -94,8 +99,8 @@
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
 //   - An operator who has a node forget what it heard (flush external) has it forget what it adopted: a flow that ended
 //     meanwhile may be adopted again (478).
-//   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the
-//     dump showed; if the event of the new one is lost, its end is told. The dump after that loss makes it good (1504).
+//   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
+//     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 package sim

@@ -235,6 +235,7 @@ func (j *judge) endedSomewhere(mark uint32) bool {
 // lostConnection is told of a packet that met no entry.
 func (j *judge) lostConnection(n *node, x *conn) {
 	w := j.w
+	j.mustForward(n, x)
 	if !w.hot && n.role != engine.Active {
 		return // the price of a warm standby: the address is there before the commit
 	}

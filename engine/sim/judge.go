@@ -14,6 +14,8 @@ type judge struct {
 	w    *world
 	logs map[wire.Epoch]*history
 	seen []*sight // by node
+
+	nonces map[nonceOf]bool // of what was sealed
 }
 
 // history is the log of one epoch as its engine made it.
@@ -41,6 +43,10 @@ type sight struct {
 	trail    map[wire.Epoch][]knew // what was known of an epoch's log, and from when on
 	nextLook time.Time
 	down     time.Time // when it stepped down or began
+	differs  map[difference]differing
+	looks    int
+	reached  map[wire.Epoch]time.Time // when the newest datagram that came from a run was sent
+	ready    bool                     // when its activation began
 }
 
 // knew is how much of a log was known from at on.
@@ -49,7 +55,9 @@ type knew struct {
 	have uint64
 }
 
-func (j *judge) init(w *world) { j.w, j.logs = w, map[wire.Epoch]*history{} }
+func (j *judge) init(w *world) {
+	j.w, j.logs, j.nonces = w, map[wire.Epoch]*history{}, map[nonceOf]bool{}
+}
 
 func (j *judge) of(n *node) *sight {
 	for len(j.seen) <= n.id {
@@ -59,7 +67,7 @@ func (j *judge) of(n *node) *sight {
 }
 
 func (j *judge) started(n *node) {
-	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, trail: map[wire.Epoch][]knew{}}
+	*j.of(n) = sight{down: j.w.now, dead: map[uint32]time.Time{}, ledTo: map[wire.Epoch]uint64{}, checked: map[wire.Epoch]uint64{}, judged: map[wire.Epoch]uint64{}, trail: map[wire.Epoch][]knew{}, differs: map[difference]differing{}, reached: map[wire.Epoch]time.Time{}}
 	j.logs[n.epoch] = &history{
 		node: n, recs: map[flow.Key][]engine.Listed{}, now: map[flow.Key]engine.Listed{},
 		snaps: map[uint64]map[flow.Key]engine.Listed{}, ended: map[uint32]uint64{}, endedAt: map[uint32]time.Time{}, lived: map[uint32]time.Time{}, born: map[uint64]time.Time{}, told: map[uint64]time.Time{},
@@ -69,6 +77,9 @@ func (j *judge) started(n *node) {
 // stepped looks at n after each step.
 func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 	j.roles(n)
+	if n.role == engine.Standby {
+		j.of(n).ready = n.file
+	}
 	j.eligible()
 	if beats(out) {
 		j.logs[n.epoch].snapshot()
@@ -85,6 +96,7 @@ func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 			return
 		}
 		s.checked[p.Epoch] = p.Proofs
+		j.bothWays(n, p.Epoch)
 		if p.Have != s.judged[p.Epoch] || p.Proofs%8 == 0 {
 			s.judged[p.Epoch] = p.Have
 			j.proven(n, p)
@@ -255,6 +267,7 @@ func (j *judge) look(n *node) {
 		j.faithful(n, &in.Peers[i])
 	}
 	j.alive(n, &in)
+	j.steadied(n, &in)
 	if n.ready == engine.Ready && in.Role == engine.Standby {
 		j.ready(n, &in)
 	}

@@ -109,6 +109,7 @@ func (k *kernel) expireLater(e *kentry) {
 			k.expireLater(e)
 			return
 		}
+		k.n.w.judge.ranDown(k.n, e)
 		k.destroy(e, "expired")
 	})
 }
@@ -125,6 +126,9 @@ func (k *kernel) setTimeout(e *kentry, d time.Duration) {
 func (k *kernel) shown(e *kentry) flow.Flow {
 	f := e.f
 	f.Timeout = uint32(max(e.expires.Sub(k.n.w.now), 0) / time.Second)
+	if e.liberal && f.L4 == flow.TCP {
+		f.TCPFlags[0], f.TCPFlags[1] = f.TCPFlags[0]|flow.TCPFlagBeLiberal, f.TCPFlags[1]|flow.TCPFlagBeLiberal
+	}
 	if f.Extra != nil {
 		x := *f.Extra
 		f.Extra = &x

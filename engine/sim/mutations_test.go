@@ -77,7 +77,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"K3: what the kernel translates otherwise is only updated", "writer.go",
 		"ent.Shape != e.shapeOf(ent, c)):\n		e.replace(r)", "false):\n		e.replace(r)"},
 	{"an end is not verified where we wrote the entry", "own.go",
-		"	case own != nil && written && e.role.is != Standby:\n", "	case own != nil && written && e.role.is != Standby && false:\n"},
+		"	case own != nil && (written || e.perhapsOlder(own)) && e.role.is != Standby:\n", "	case own != nil && e.perhapsOlder(own) && e.role.is != Standby:\n"},
 	{"purge: at once, whether or not a packet came", "purge.go",
 		"	if ent.Kern&kSuspect == 0 || expires > ent.Due+refreshSlack {\n", "	if ent.Kern&kSuspect == 0 {\n"},
 	{"purge: without HAVE >= L", "purge.go",

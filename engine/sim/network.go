@@ -49,6 +49,7 @@ func (t *network) send(from *node, d *engine.Datagram) {
 	if r := t.w.replayer; r != nil {
 		r.record(from, payload)
 	}
+	t.w.judge.sealed(from, payload)
 	for _, to := range t.w.nodes {
 		if to == from || d.To.IsValid() && d.To != to.addr {
 			continue
@@ -74,8 +75,10 @@ func (t *network) carry(from, to *node, payload []byte) {
 	}
 	t.carried++
 	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: bytes.Clone(payload), From: from.addr}}}
+	sent, epoch := w.now, from.epoch
 	w.after(wait+100*time.Microsecond+w.between(0, t.jitter), func() {
 		if !to.off {
+			w.judge.reached(to, epoch, sent)
 			to.input(in)
 		}
 	})
