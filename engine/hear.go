@@ -115,7 +115,9 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if p.theyHave >= p.theyKnow {
 		p.theyKnow = e.log.Last
 	}
-	e.roleSays(p, Role(min(b.Role, uint8(Active))), b)
+	role := Role(min(b.Role, uint8(Active)))
+	e.endedEarly(p, role != Standby || b.Activation > p.activation)
+	e.roleSays(p, role, b)
 	e.prove(p, h, b)
 }
 
@@ -300,6 +302,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	}
 	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
+	}
+	if ended && p.role == Standby {
+		e.mayCount(p, r)
 	}
 	if own := e.log.Lives(r); own != nil && p.role == Active && (what == cache.Added || what == cache.Reborn) {
 		own.Bits &^= cache.Dead

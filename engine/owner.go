@@ -122,49 +122,6 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	}
 }
 
-// endedThere acts on the end of a flow that another node saw as active or taking over, though it does not lead us:
-// what is ours and not in our kernel was that node's by then.
-func (e *Engine) endedThere(r ref) {
-	own := e.log.Lives(r)
-	switch {
-	case own == nil:
-	case e.role.is == Standby && e.tbl.Entry(r).Kern&(kPresent|kFlight) == 0 && !e.evict.holds(own):
-		e.endOwn(r, cache.Ended)
-	case own.Bits&cache.Evicted != 0:
-		own.Bits &^= cache.Evicted
-		e.endHeld(r)
-	case e.role.is != Standby || own.Bits&cache.Waiting != 0 || e.tbl.Entry(r).Kern&kPresent == 0:
-		own.Bits |= cache.Dead // once our kernel has it no more, if that node still acts by then
-		e.peers.marked = true
-	}
-}
-
-// aloneFor is how long this node has to be the only active one before it takes it that what its kernel has goes on,
-// whatever ends other nodes told: packets come here alone.
-const aloneFor = liveFor
-
-// alone forgets ends that others told, once this node has been the only active one for long enough.
-func (e *Engine) alone(others int) {
-	s := &e.peers
-	if e.role.is != Active || others > 0 {
-		s.alone = time.Time{}
-		return
-	}
-	if s.alone.IsZero() {
-		s.alone = e.now
-	}
-	if !s.marked || e.now.Sub(s.alone) < aloneFor {
-		return
-	}
-	s.marked = false
-	e.addJob(e.scanEntries(func(r ref) {
-		own := e.log.Lives(r)
-		if own != nil && e.role.is == Active && e.tbl.Entry(r).Kern&kPresent != 0 && !e.evict.holds(own) {
-			own.Bits &^= cache.Dead
-		}
-	}))
-}
-
 // adopt makes a peer's flow our own, once per incarnation (O5).
 func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {

@@ -103,6 +103,32 @@ func TestADumpDuringADelete(t *testing.T) {
 	}
 }
 
+// TestAnEndBeforeTheHeartbeat that says that its node acts: after a partition the first word is a change, and what was
+// missed comes with it (898).
+func TestAnEndBeforeTheHeartbeat(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(time.Second)
+	p.a.wantLists(1, 0)
+	p.cut, p.hold = nil, func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Beat }
+	p.packet(p.b, conn(2, noNAT))
+	p.advance(500 * time.Millisecond)
+	p.a.wantLists(1, 0)
+	p.hold = nil
+	p.release(wire.Beat)
+	p.a.wantLists(0, 1)
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestATakeoverDuringADelete of what a packet met: the next incarnation is adopted, which the leader lists (208).
 func TestATakeoverDuringADelete(t *testing.T) {
 	p := activeAndStandby(t)
