@@ -294,7 +294,7 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 
 // sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.
 func (e *Engine) sendDelete(r ref) {
-	e.tbl.Drop(r, kernelOwner)
+	e.dropAside(r)
 	e.sendDeleteOf(r, 0)
 }
 

@@ -65,7 +65,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"O5: what ended here after the other had stepped down is adopted", "owner.go",
 		"	if e.endedHere(p, r, c) ||", "	if"},
 	{"O5: adoption moves instead of copying", "owner.go",
-		"	e.tbl.Drop(r, kernelOwner)\n	e.internal(r).Created++\n", "	e.tbl.Drop(r, kernelOwner)\n	e.tbl.Drop(r, p.owner)\n	e.internal(r).Created++\n"},
+		"	e.dropAside(r)\n	e.internal(r).Created++\n", "	e.dropAside(r)\n	e.tbl.Drop(r, p.owner)\n	e.internal(r).Created++\n"},
 	{"K7: what changes while an operation is under way is forgotten", "writer.go",
 		"		ent.Kern |= kAgain\n		return\n", "		return\n"},
 	{"K9: a dump is believed over events", "dump.go",
