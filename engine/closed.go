@@ -89,3 +89,12 @@ func (e *Engine) timeoutOf(r ref, c *copyOf) uint32 {
 	}
 	return c.Value.Timeout
 }
+
+// awaitTidying has entry r looked at again if it is not written because its connection has closed and its time is over:
+// packets may refresh it all the same.
+func (e *Engine) awaitTidying(r ref) {
+	l := e.leaderLists(r)
+	if e.role.is == Standby && e.writes() && l != nil && e.tbl.Entry(r).Kern&kPresent == 0 && e.ranOut(r, l) {
+		e.setDue(r, e.seconds()+e.timeouts.Tidied+2)
+	}
+}

@@ -141,3 +141,25 @@ func TestAClosedConnectionOfWhichTheEndIsMissing(t *testing.T) {
 	p.b.wantOps()
 	p.b.wantLists(0, 0)
 }
+
+// TestAClosedConnectionThatIsRefreshed all the same is written at last, though its time was over when there was room for
+// it (seed 3266).
+func TestAClosedConnectionThatIsRefreshed(t *testing.T) {
+	p := activeAndStandby(t)
+	f, other := conn(1, noNAT), conn(1, noNAT)
+	f.State, f.Timeout = flow.TCPTimeWait, 5
+	other.Reply.DstL4 = 5000
+	p.packet(p.b, other) // a suspect, until the purge
+	p.packet(p.a, f)
+	for range 120 {
+		p.advance(time.Second)
+		if got, there := p.b.kernel[f.Key]; there && got.Reply == other.Reply {
+			got.Timeout-- // no packet
+			p.b.kernel[f.Key] = got
+		}
+	}
+	if got := p.b.kernel[f.Key]; got.Reply != f.Reply {
+		t.Errorf("%+v", got)
+	}
+	p.b.ops = nil
+}

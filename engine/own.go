@@ -223,7 +223,11 @@ func (e *Engine) leaderAgain(r ref) {
 
 // againSoon has what left a standby's kernel looked at again, unless it would write nothing there anyway.
 func (e *Engine) againSoon(r ref) {
-	if l := e.leaderLists(r); e.writes() && (l == nil || !e.ranOut(r, l)) {
+	switch l := e.leaderLists(r); {
+	case !e.writes():
+	case l != nil && e.ranOut(r, l):
+		e.awaitTidying(r)
+	default:
 		e.writer.later(e, r)
 	}
 }

@@ -209,6 +209,7 @@ func (e *Engine) operation(r ref) bool {
 		e.askWhether(r)
 	default:
 		e.writer.left = e.writer.left || e.leftAlone(r)
+		e.awaitTidying(r)
 		return false
 	}
 	return true

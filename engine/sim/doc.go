@@ -85,6 +85,8 @@
 //   - What an active node adopts late is not written over what its kernel has meanwhile (2933), and what a node that takes
 //     over adopts is written before that ends, though the kernel knew better at first (3538).
 //   - A connection that closed elsewhere is closed in a kernel that has it from before (4443).
+//   - A closed connection that was not written, since its time was over, is looked at again when it would be tidied away:
+//     packets refreshed it all the same (3266).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
