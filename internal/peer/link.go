@@ -118,11 +118,11 @@ func (l *link) send(payload []byte) (tooBig bool) {
 		l.sendErrors.Add(1)
 		return false
 	}
-	err := now.out.sender.Send(payload, &now.to)
-	if errors.Is(err, unix.EAGAIN) {
-		err = l.sendLater(now.out.conn, payload)
+	wait := patience
+	if l.stuck.Load() {
+		wait = stuckPatience
 	}
-	if err != nil {
+	if err := now.out.Send(payload, &now.to, wait); err != nil {
 		return l.failed(err)
 	}
 	l.bytesSent.Add(uint64(len(payload)))
@@ -134,17 +134,6 @@ func (l *link) send(payload []byte) (tooBig bool) {
 		l.log("sync link %s: sending again", l.Interface)
 	}
 	return false
-}
-
-// sendLater waits for room in the send buffer.
-func (l *link) sendLater(c *net.UDPConn, payload []byte) error {
-	wait := patience
-	if l.stuck.Load() {
-		wait = stuckPatience
-	}
-	_ = c.SetWriteDeadline(time.Now().Add(wait))
-	_, err := c.WriteToUDPAddrPort(payload, l.dest)
-	return err
 }
 
 // failed counts a datagram that was not sent. A new reason is said once; a full buffer is load, not a fault,

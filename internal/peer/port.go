@@ -122,7 +122,7 @@ func (p *port) open(want binding) (up bool, text string) {
 func (p *port) close() {
 	if p.socket != nil {
 		p.links[0].countDrops(p.socket)
-		p.socket.conn.Close()
+		p.socket.Close()
 		p.socket = nil
 	}
 }

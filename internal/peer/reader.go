@@ -32,7 +32,7 @@ func newReader(p *port) *reader {
 // run reads until the socket is closed.
 func (r *reader) run(ctx context.Context, t *Transport, deliver func([]Datagram)) {
 	for {
-		n, err := r.batch.Receive(r.socket.raw, batch, 0)
+		n, err := r.socket.Receive(r.batch, batch)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}

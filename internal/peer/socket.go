@@ -27,12 +27,8 @@ type binding struct {
 
 // socket is one interface and port. Links of one interface to several peers share it.
 type socket struct {
-	conn   *net.UDPConn
-	raw    syscall.RawConn
-	sender *rawio.Sender
-	v4     *ipv4.PacketConn // one of the two is nil
-	v6     *ipv6.PacketConn
-	bound  binding
+	*rawio.Socket
+	bound binding
 
 	counting sync.Mutex
 	dropped  uint32 // of the kernel's counter, what newDrops has told
@@ -59,25 +55,18 @@ func openSocket(name string, b binding, port uint16, group netip.Addr, cfg *Conf
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{conn: pc.(*net.UDPConn), bound: b}
-	if s.raw, err = s.conn.SyscallConn(); err != nil {
-		s.conn.Close()
-		return nil, err
-	}
-	s.sender = rawio.NewSender(s.raw)
-	if b.listen.Is4() {
-		s.v4 = ipv4.NewPacketConn(s.conn)
-	} else {
-		s.v6 = ipv6.NewPacketConn(s.conn)
-	}
 	if group.IsValid() {
-		err = s.setMulticast(group)
+		err = setMulticast(pc, b.index, group)
 	}
 	if err != nil {
-		s.conn.Close()
+		pc.Close()
 		return nil, err
 	}
-	return s, nil
+	out, err := rawio.NewSocket(pc.(*net.UDPConn))
+	if err != nil {
+		return nil, err
+	}
+	return &socket{Socket: out, bound: b}, nil
 }
 
 // setOptions are the options that must be there before bind.
@@ -108,22 +97,24 @@ func setBuffer(fd, force, plain, size int) {
 
 // setMulticast joins the group and keeps what is sent on the segment. The sockets listen on the wildcard
 // address, so they are told to take only the groups that they joined themselves (IP_MULTICAST_ALL).
-func (s *socket) setMulticast(group netip.Addr) error {
-	ifi := &net.Interface{Index: s.bound.index}
+func setMulticast(c net.PacketConn, index int, group netip.Addr) error {
+	ifi := &net.Interface{Index: index}
 	var steps []func() error
-	if s.v4 != nil {
+	if group.Is4() {
+		p := ipv4.NewPacketConn(c)
 		steps = []func() error{
-			func() error { return s.v4.SetMulticastInterface(ifi) },
-			func() error { return s.v4.SetMulticastTTL(1) },
-			func() error { return s.v4.SetMulticastLoopback(false) },
-			func() error { return s.setInt(unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0) },
+			func() error { return p.SetMulticastInterface(ifi) },
+			func() error { return p.SetMulticastTTL(1) },
+			func() error { return p.SetMulticastLoopback(false) },
+			func() error { return setInt(c, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0) },
 		}
 	} else {
+		p := ipv6.NewPacketConn(c)
 		steps = []func() error{
-			func() error { return s.v6.SetMulticastInterface(ifi) },
-			func() error { return s.v6.SetMulticastHopLimit(1) },
-			func() error { return s.v6.SetMulticastLoopback(false) },
-			func() error { return s.setInt(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0) },
+			func() error { return p.SetMulticastInterface(ifi) },
+			func() error { return p.SetMulticastHopLimit(1) },
+			func() error { return p.SetMulticastLoopback(false) },
+			func() error { return setInt(c, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0) },
 		}
 	}
 	for _, step := range steps {
@@ -131,34 +122,44 @@ func (s *socket) setMulticast(group netip.Addr) error {
 			return fmt.Errorf("multicast option: %w", err)
 		}
 	}
-	return s.join(group)
+	return members(c, group).JoinGroup(ifi, &net.UDPAddr{IP: group.AsSlice()})
 }
 
-func (s *socket) setInt(level, option, value int) (err error) {
-	if e := s.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); e != nil {
+func setInt(c net.PacketConn, level, option, value int) error {
+	raw, err := c.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }); e != nil {
 		return e
 	}
 	return err
 }
 
-func (s *socket) join(group netip.Addr) error {
-	ifi, addr := &net.Interface{Index: s.bound.index}, &net.UDPAddr{IP: group.AsSlice()}
-	if s.v4 != nil {
-		return s.v4.JoinGroup(ifi, addr)
+// membership is what IPv4 and IPv6 sockets can both do about groups.
+type membership interface {
+	JoinGroup(*net.Interface, net.Addr) error
+	LeaveGroup(*net.Interface, net.Addr) error
+}
+
+func members(c net.PacketConn, group netip.Addr) membership {
+	if group.Is4() {
+		return ipv4.NewPacketConn(c)
 	}
-	return s.v6.JoinGroup(ifi, addr)
+	return ipv6.NewPacketConn(c)
 }
 
 // rejoin leaves the group and joins it again: the kernel then reports the membership anew, which a switch that
 // lost its carrier may have forgotten (it would send nothing until the next query, if there is a querier).
 func (s *socket) rejoin(group netip.Addr) error {
-	ifi, addr := &net.Interface{Index: s.bound.index}, &net.UDPAddr{IP: group.AsSlice()}
-	if s.v4 != nil {
-		_ = s.v4.LeaveGroup(ifi, addr)
-	} else {
-		_ = s.v6.LeaveGroup(ifi, addr)
+	c, err := s.Conn()
+	if err != nil {
+		return err
 	}
-	return s.join(group)
+	defer c.Close()
+	ifi, addr := &net.Interface{Index: s.bound.index}, &net.UDPAddr{IP: group.AsSlice()}
+	_ = members(c, group).LeaveGroup(ifi, addr)
+	return members(c, group).JoinGroup(ifi, addr)
 }
 
 // newDrops are the datagrams that the kernel dropped for want of receive buffer since the last call, 0 when the
@@ -167,10 +168,10 @@ func (s *socket) newDrops() uint64 {
 	s.counting.Lock()
 	defer s.counting.Unlock()
 	now := s.dropped
-	_ = s.raw.Control(func(fd uintptr) {
+	_ = s.Control(func(fd int) {
 		var info [unix.SK_MEMINFO_VARS]uint32
 		size := uint32(unsafe.Sizeof(info))
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 		if errno == 0 {
 			now = info[unix.SK_MEMINFO_DROPS]

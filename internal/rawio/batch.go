@@ -87,6 +87,12 @@ func (b *Batch) Try(c syscall.RawConn, want int) (int, error) {
 	return b.taken()
 }
 
+func (b *Batch) take(fd uintptr, want int) (int, error) {
+	b.fd, b.want = fd, want
+	b.receive()
+	return b.taken()
+}
+
 func (b *Batch) taken() (int, error) {
 	if b.errno != 0 {
 		return 0, b.errno

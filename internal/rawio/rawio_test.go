@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,8 +12,7 @@ import (
 )
 
 type end struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
+	*Socket
 	addr netip.AddrPort
 }
 
@@ -24,13 +22,13 @@ func open(t testing.TB, network, address string) end {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { pc.Close() })
-	c := pc.(*net.UDPConn)
-	raw, err := c.SyscallConn()
+	at := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	s, err := NewSocket(pc.(*net.UDPConn))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return end{c, raw, c.LocalAddr().(*net.UDPAddr).AddrPort()}
+	t.Cleanup(s.Close)
+	return end{s, at}
 }
 
 // TestThereAndBack: what is sent arrives whole, in order, and from whom it was sent; what is too long is told as cut.
@@ -38,16 +36,16 @@ func TestThereAndBack(t *testing.T) {
 	for _, c := range []struct{ network, address string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}} {
 		t.Run(c.network, func(t *testing.T) {
 			a, b := open(t, c.network, c.address), open(t, c.network, c.address)
-			out, to := NewSender(a.raw), NewDestination(b.addr, 1)
+			to := NewDestination(b.addr, 1)
 			for _, text := range []string{"one", "two", "three", "far too long"} {
-				if err := out.Send([]byte(text), &to); err != nil {
+				if err := a.Send([]byte(text), &to, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
 			in := NewBatch(3, 8)
 			var got []string
 			for len(got) < 4 {
-				n, err := in.Receive(b.raw, 3, 0)
+				n, err := b.Receive(in, 3)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -65,7 +63,7 @@ func TestThereAndBack(t *testing.T) {
 			if want := []string{"one", "two", "three", "far too "}; !equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if _, err := in.Try(b.raw, 3); err != unix.EAGAIN {
+			if _, err := b.Try(in, 3); err != unix.EAGAIN {
 				t.Errorf("with nothing there: %v", err)
 			}
 		})
@@ -86,33 +84,89 @@ func equal(a, b []string) bool {
 
 // TestGatherWaitsForMore: what comes a little later is in the same batch.
 func TestGatherWaitsForMore(t *testing.T) {
-	a, b := open(t, "udp4", "127.0.0.1:0"), open(t, "udp4", "127.0.0.1:0")
-	out, to := NewSender(a.raw), NewDestination(b.addr, 0)
+	in, c := NewBatch(8, 8), poked(t)
+	defer c.Close()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		for range 3 {
-			_ = out.Send([]byte("x"), &to)
+			poke(c)
 		}
 	}()
-	if n, err := NewBatch(8, 8).Receive(b.raw, 8, 200*time.Millisecond); n != 3 || err != nil {
+	if n, err := in.Receive(raw, 8, 200*time.Millisecond); n != 3 || err != nil {
 		t.Errorf("%d datagrams, %v", n, err)
 	}
 }
 
-// TestReceiveEnds: at the deadline, and when the socket is closed.
-func TestReceiveEnds(t *testing.T) {
+// TestReceiveEndsAtTheDeadline, with and without gathering.
+func TestReceiveEndsAtTheDeadline(t *testing.T) {
 	for _, gather := range []time.Duration{0, time.Millisecond} {
-		b := open(t, "udp4", "127.0.0.1:0")
-		in := NewBatch(1, 8)
-		if err := b.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		c := poked(t)
+		defer c.Close()
+		raw, err := c.SyscallConn()
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.Receive(b.raw, 1, gather); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewBatch(1, 8).Receive(raw, 1, gather); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("at the deadline: %v", err)
 		}
-		_ = b.conn.SetReadDeadline(time.Time{})
-		time.AfterFunc(time.Millisecond, func() { b.conn.Close() })
-		if _, err := in.Receive(b.raw, 1, gather); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("closed: %v", err)
+	}
+}
+
+func poked(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func poke(c *net.UDPConn) { _, _ = c.WriteTo([]byte("x"), c.LocalAddr()) }
+
+// TestCloseEndsEverything: a Receive under way, and what comes later.
+func TestCloseEndsEverything(t *testing.T) {
+	a := open(t, "udp4", "127.0.0.1:0")
+	time.AfterFunc(5*time.Millisecond, a.Close)
+	in, to := NewBatch(1, 8), NewDestination(a.addr, 0)
+	for range 2 {
+		if _, err := a.Receive(in, 1); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("receive: %v", err)
+		}
+	}
+	if err := a.Send([]byte("x"), &to, 0); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("send: %v", err)
+	}
+	if _, err := a.Conn(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("conn: %v", err)
+	}
+}
+
+// TestReceiveIsWokenEachTime: the poller's edges are not lost, whoever else sends meanwhile.
+func TestReceiveIsWokenEachTime(t *testing.T) {
+	a, b := open(t, "udp4", "127.0.0.1:0"), open(t, "udp4", "127.0.0.1:0")
+	there, back := NewDestination(b.addr, 0), NewDestination(a.addr, 0)
+	go func() {
+		in := NewBatch(4, 8)
+		for {
+			if _, err := b.Receive(in, 4); err != nil {
+				return
+			}
+			_ = b.Send([]byte("y"), &back, 0)
+		}
+	}()
+	in := NewBatch(4, 8)
+	for i := range 2000 {
+		if err := a.Send([]byte("x"), &there, 0); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := a.Receive(in, 4); n != 1 || err != nil {
+			t.Fatalf("round %d: %d, %v", i, n, err)
 		}
 	}
 }
@@ -120,15 +174,14 @@ func TestReceiveEnds(t *testing.T) {
 // TestNoGarbage: the hot paths allocate nothing.
 func TestNoGarbage(t *testing.T) {
 	a, b := open(t, "udp4", "127.0.0.1:0"), open(t, "udp4", "127.0.0.1:0")
-	out, to, in, payload := NewSender(a.raw), NewDestination(b.addr, 0), NewBatch(4, 8), []byte("x")
+	to, in, payload := NewDestination(b.addr, 0), NewBatch(4, 8), []byte("x")
 	if n := testing.AllocsPerRun(100, func() {
-		if err := out.Send(payload, &to); err != nil {
+		if err := a.Send(payload, &to, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.Receive(b.raw, 4, time.Microsecond); err != nil {
-			t.Fatal(err)
+		if n, err := b.Receive(in, 4); n != 1 || err != nil {
+			t.Fatal(n, err)
 		}
-		_, _ = in.Try(b.raw, 4)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
