@@ -326,11 +326,11 @@ func (e *Engine) adoptedNow(r ref, own *copyOf) (adopted bool) {
 	return adopted
 }
 
-// adoptedAsIs says that own entry r was adopted in this activation with what our kernel had, and that nothing was met here
-// since. If it goes before it was written, that was the entry from before, which ran down while the packets went
-// elsewhere: a copy's fate never harms the original.
-func (e *Engine) adoptedAsIs(r ref, own *copyOf) bool {
-	return own.Seq == own.Born && e.adoptedNow(r, own)
+// oldAtBest says that our kernel's entry r, which is to be written because its connection went on elsewhere, is from before:
+// this node is taking over, or has adopted it and met nothing of it since. If it goes before it is written, it has run down
+// while the packets went elsewhere. A copy's fate never harms the original.
+func (e *Engine) oldAtBest(r ref, own *copyOf) bool {
+	return e.role.is == TakingOver || own.Seq == own.Born && e.adoptedNow(r, own)
 }
 
 // leads is the leader's copy of entry r, tombstones included, or nil.

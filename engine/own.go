@@ -186,7 +186,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	e.dropAside(r)
 	expired = expired || own != nil && e.ranOut(r, own)
 	switch {
-	case own != nil && !written && e.goesOn(r, own), own != nil && unwritten && e.adoptedAsIs(r, own):
+	case own != nil && !written && e.goesOn(r, own), own != nil && unwritten && e.oldAtBest(r, own):
 		e.dirty(r)
 	case own != nil && (written || e.perhapsOlder(own)) && e.role.is != Standby:
 		if expired {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -166,4 +167,33 @@ func TestWhatRunsOutDuringATakeover(t *testing.T) {
 			p.a.ops, p.b.ops = nil, nil
 		})
 	}
+}
+
+// TestWhatIsStillOursRunsOutDuringATakeover: so it is with what this node has not given to the other one yet, and which
+// began anew there in an entry of a closed connection.
+func TestWhatIsStillOursRunsOutDuringATakeover(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(1, noNAT)
+	f.State, f.Timeout = flow.TCPTimeWait, 120
+	p.packet(p.a, f)
+	p.advance(time.Second)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data } // a gives nothing back
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1")
+	p.lose = nil
+	f.State, f.Timeout = flow.TCPEstablished, 300
+	p.event(p.b, flow.EventUpdate, f)
+	p.advance(100 * time.Millisecond)
+	p.a.late = everything
+	delete(p.a.kernel, f.Key)
+	p.notice(p.a, vrrp.Master)
+	p.notice(p.b, vrrp.Backup)
+	p.settle()
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
+	p.settle()
+	p.a.answer()
+	p.advance(time.Second)
+	p.a.wantKernel(1)
+	p.a.wantLists(1, 0)
+	p.a.ops, p.b.ops = nil, nil
 }
