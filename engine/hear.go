@@ -320,6 +320,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 			e.leaderEnded(p, r)
 			return
 		}
+		if c.Bits&cache.Yielded != 0 {
+			e.takenBack(r)
+		}
 		e.tbl.Entry(r).Kern &^= kEnded
 		own := e.log.Lives(r)
 		if own != nil {

@@ -92,12 +92,21 @@ func (e *Engine) purgeDumped() {
 // refreshSlack is how much a timeout may differ between two dumps without a packet.
 const refreshSlack = 2
 
-// suspect looks at one entry of a dump: deleted if it is a suspect that no packet has refreshed.
+// takenBack has the copy of entry r judged anew, which the leader lists no more though its flow has not ended: its filter
+// refuses it now, or it could not be made in the leader's kernel.
+func (e *Engine) takenBack(r ref) {
+	if e.tbl.Entry(r).Kern&(kPresent|kLiberal) == kPresent|kLiberal && e.log.Lives(r) == nil {
+		e.purge.again = true
+	}
+}
+
+// suspect looks at one entry of a dump: deleted if it is a suspect that no packet has refreshed. What the filter refuses
+// is none, unless it was written by us.
 func (e *Engine) suspect(r ref, f *flow.Flow) {
 	p := &e.purge
 	ent := e.tbl.Entry(r)
 	if e.role.is != Standby || p.since.IsZero() || e.dump.began.Before(p.since) || !e.isSuspect(r) ||
-		!e.accepts(f) {
+		!e.accepts(f) && ent.Kern&kLiberal == 0 {
 		if ent.Kern&kSuspect != 0 {
 			ent.Kern &^= kSuspect
 			ent.Due = 0

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -224,6 +226,53 @@ func TestAChangedFilterIsADiff(t *testing.T) {
 	}
 	p.b.wantReady(Ready)
 	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestCopiesTakenBackGo: what the leader takes back leaves a standby's kernel after purge-timeout, unless a packet met it
+// meanwhile; what that kernel has of its own, and its filter refuses, stays.
+func TestCopiesTakenBackGo(t *testing.T) {
+	tcp := flow.Filter{Some: true}
+	tcp.Protocols[flow.TCP] = true
+	for _, who := range []string{"leader", "standby, leader", "leader, standby"} {
+		p := activeAndStandby(t)
+		udp := func(n *fake, i int) flow.Flow {
+			f := conn(i, noNAT)
+			f.L4, f.State = flow.UDP, 0
+			f.Reply = f.Inverse()
+			return p.packet(n, f)
+		}
+		udp(p.a, 1)
+		met := udp(p.a, 2)
+		if strings.Contains(who, "standby") {
+			udp(p.b, 3)
+		}
+		p.packet(p.a, conn(4, noNAT))
+		p.advance(3 * purgeAfter)
+		p.lose = func(_ *fake, typ wire.Type) bool { return typ == wire.Beat } // that it compares its table
+		for _, n := range strings.Split(who, ", ") {
+			p.tell(map[string]*fake{"leader": p.a, "standby": p.b}[n], &Filter{tcp})
+			p.advance(100 * time.Millisecond)
+		}
+		p.lose = nil
+		for range 3 * purgeAfter / (5 * time.Second) {
+			for k, f := range p.b.kernel {
+				f.Timeout -= 5
+				p.b.kernel[k] = f
+			}
+			if f, ok := p.b.kernel[met.Key]; ok { // a packet
+				f.Timeout = 1000
+				p.b.kernel[met.Key] = f
+			}
+			p.advance(5 * time.Second)
+		}
+		left := []int{2, 4}
+		if strings.Contains(who, "standby") {
+			left = []int{2, 3, 4}
+		}
+		p.b.wantKernel(left...)
+		p.b.wantNote(NotePurged, 1)
+		p.a.ops, p.b.ops = nil, nil
+	}
 }
 
 // TestDifferentFilters: each node tells of what its own filter leaves, and neither loses what it has, whoever leads.

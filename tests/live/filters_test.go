@@ -63,6 +63,44 @@ func TestSyncAfter(t *testing.T) {
 	equal(t, l, "without waiting")
 }
 
+// A changed filter is a diff: only what it refuses now goes over the link, and leaves the standby's kernel after
+// purge-timeout; and so does what it accepts again.
+func TestChangedFilter(t *testing.T) {
+	t.Parallel()
+	l := run(t, lab.Options{}, "accept-protocol tcp,udp", "purge-timeout 1")
+	began := received(t, l.R2)
+	if err := l.R1.AddFlows(pick(5000, 50000)); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, l)
+	all := received(t, l.R2) - began
+	const streams = 20
+	for i := range streams {
+		inside(t, l.R1, fmt.Sprintf("conntrack -I -p udp -s 10.10.0.71 -d 192.0.2.7 --sport %d --dport 8 -t 600 -u SEEN_REPLY,ASSURED", 1000+i))
+	}
+	settled(t, l)
+	change := func(old, words string, want int) {
+		t.Helper()
+		before := received(t, l.R2)
+		for _, r := range l.Routers() {
+			reconfigure(t, r, old, words)
+		}
+		took := await(t, fmt.Sprintf("%d streams on the standby", want), 15*time.Second, func() bool { return lists(t, l.R2, "src=10.10.0.71") == want })
+		sent := received(t, l.R2) - before
+		t.Logf("%s: %d bytes, heartbeats included, after %s; all had been %d bytes", words, sent, took.Round(time.Millisecond), all)
+		if sent > all/10 {
+			t.Errorf("%s: %d bytes for %d streams, and %d for all connections", words, sent, streams, all)
+		}
+	}
+	change("accept-protocol tcp,udp", "accept-protocol tcp", 0)
+	if n := lists(t, l.R1, "src=10.10.0.71"); n != streams {
+		t.Errorf("the active node has %d streams left", n)
+	}
+	change("accept-protocol tcp", "accept-protocol tcp,udp", streams)
+	settled(t, l)
+	same(t, l, "a filter was changed")
+}
+
 // Connections are on the standby in the states that are accepted, and in no other.
 func TestAcceptTCPState(t *testing.T) {
 	t.Parallel()
