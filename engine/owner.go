@@ -116,7 +116,7 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 		}
 		return
 	}
-	if e.role.is == Standby && ent.Kern&(kPresent|kFlight|kLater) != 0 { // kLater: a DESTROY came, perhaps of an entry before ours
+	if e.role.is == Standby && ent.Kern&(kPresent|kFlight|kLater|kRewrite) != 0 { // kLater: a DESTROY came, perhaps of an entry before ours
 		ent.Kern |= kEnded
 		e.dirty(r)
 	}

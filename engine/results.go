@@ -45,8 +45,11 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	case res.Tag&busy != 0:
 		e.wasBusy(r, res, gone)
 	case res.Errno == flow.Unanswered:
-		if res.Kind == flow.OpDelete {
+		switch {
+		case res.Kind == flow.OpDelete:
 			ent.Kern &^= kPresent | kLiberal // or not: a create tells
+		case res.Kind == flow.OpCreate && e.role.is == Standby:
+			ent.Kern |= kRewrite // it may be there: another create tells
 		}
 		if res.Kind == flow.OpUpdate && e.role.is != Standby {
 			ent.Due = max(e.seconds(), 1) // it may have been carried out, see overtook

@@ -129,6 +129,23 @@ func TestAnEndBeforeTheHeartbeat(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestACreateOfWhichNobodyHears is made good once its flow ends, though the flow had closed meanwhile (6495).
+func TestACreateOfWhichNobodyHears(t *testing.T) {
+	p := activeAndStandby(t)
+	p.b.late = everything
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	f.State, f.Timeout = flow.TCPTimeWait, 1
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(2 * time.Second)
+	p.b.giveUp()
+	p.advance(100 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(3 * time.Second)
+	p.b.wantKernel()
+	p.b.ops = nil
+}
+
 // TestATakeoverDuringADelete of what a packet met: the next incarnation is adopted, which the leader lists (208).
 func TestATakeoverDuringADelete(t *testing.T) {
 	p := activeAndStandby(t)

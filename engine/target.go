@@ -34,7 +34,7 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		return goalLeave, nil
 	case leader == nil || leader.Bits&cache.Refused != 0:
 		return goalLeave, nil
-	case ent.Kern&kPresent == 0 && e.ranOut(r, leader):
+	case ent.Kern&(kPresent|kRewrite) == 0 && e.ranOut(r, leader):
 		return goalLeave, nil
 	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
 		return goalLeave, nil // a suspect

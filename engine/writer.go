@@ -21,7 +21,7 @@ const (
 	kGone                        // destroyed meanwhile
 	kLater                       // in the list of those that wait
 	kLiberal                     // the kernel's entry was written by us, window tracking is liberal
-	kRewrite                     // active: to be written once although the kernel leads
+	kRewrite                     // active: to be written once although the kernel leads; a standby's copy: a create stayed unanswered
 	kReplace                     // to be deleted before it is created
 	kFailed                      // the kernel refused it; waits for a change
 	kNoMaster                    // create it without its master; in the kernel: it has none there
@@ -210,6 +210,9 @@ func (e *Engine) operation(r ref) bool {
 	default:
 		e.writer.left = e.writer.left || e.leftAlone(r)
 		e.awaitTidying(r)
+		if e.role.is == Standby && !present {
+			ent.Kern &^= kRewrite // nobody lists it
+		}
 		return false
 	}
 	return true
