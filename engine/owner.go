@@ -127,10 +127,11 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {
 		return
 	}
-	if own := e.log.Lives(r); own != nil {
+	if own := e.log.Lives(r); own != nil && !e.leftBehind(p, r, own) {
 		e.loosen(r, own, c)
 		return
 	}
+	e.endOwn(r, cache.Yielded)
 	ent := e.tbl.Entry(r)
 	if e.endedHere(p, r, c) || ent.Kern&(kPresent|kFlight) == 0 && e.ranOut(r, c) {
 		return
@@ -158,6 +159,13 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	case ent.Kern&kLiberal == 0 || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
+}
+
+// leftBehind says that own entry r, which our kernel has not, is from before p acted: what p lists under its key is the
+// newer.
+func (e *Engine) leftBehind(p *peer, r ref, own *copyOf) bool {
+	return e.role.is == TakingOver && p == e.role.lastLeader && own.Seq <= e.purge.last &&
+		e.tbl.Entry(r).Kern&(kPresent|kFlight) == 0 && !e.evict.holds(own)
 }
 
 // ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its

@@ -146,6 +146,37 @@ func TestACreateOfWhichNobodyHears(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestWhatLeftWithTheAddressHasASuccessor on the node that acted meanwhile, which dies before it was known for sure (6480).
+func TestWhatLeftWithTheAddressHasASuccessor(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := conn(1, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data }
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(150 * time.Millisecond)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Beat }
+	f.Reply.DstL4 = 5001
+	p.packet(p.b, f)
+	p.advance(5 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.a.wantLists(1, 1)
+	p.advance(5 * time.Second)
+	p.notice(p.a, vrrp.Master)
+	p.advance(time.Second)
+	if got := p.a.kernel[f.Key].Reply.DstL4; got != 5001 {
+		t.Fatalf("port %d", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestATakeoverDuringADelete of what a packet met: the next incarnation is adopted, which the leader lists (208).
 func TestATakeoverDuringADelete(t *testing.T) {
 	p := activeAndStandby(t)
