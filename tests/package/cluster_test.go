@@ -14,21 +14,28 @@ import (
 )
 
 // clustered has Debian's Pacemaker, and what its tester of resource agents needs.
-var clustered = &root{suite: "bookworm", packages: installed + ",pacemaker,corosync,resource-agents,crmsh,libxml2-utils"}
+var (
+	clustered     = &root{suite: "bookworm", packages: installed + cluster}
+	clusteredNext = &root{suite: "trixie", packages: installed + cluster}
+)
+
+const cluster = ",pacemaker,corosync,resource-agents,crmsh,libxml2-utils"
 
 // quick is a cluster's configuration before the first one: two nodes that begin together do not wait for others.
-const quick = `<cib crm_feature_set="3.0.14" validate-with="pacemaker-3.0" epoch="1" num_updates="0" admin_epoch="0">
+// The schema is that of an empty configuration there.
+const quick = `<cib crm_feature_set="3.0.14" validate-with="SCHEMA" epoch="1" num_updates="0" admin_epoch="0">
 <configuration><crm_config><cluster_property_set id="quick">
 <nvpair id="quick-dc-deadtime" name="dc-deadtime" value="2s"/>
 </cluster_property_set></crm_config><nodes/><resources/><constraints/></configuration><status/></cib>
 `
 
 // member is a node that is set up with Pacemaker, from the examples in the package.
-func (n *network) member(name string, number int) *machine {
+func (n *network) member(r *root, name string, number int) *machine {
 	n.t.Helper()
-	m := n.node(clustered, name, number)
+	m := n.node(r, name, number)
 	m.must("systemctl stop pacemaker corosync && rm -rf /var/lib/pacemaker/cib/*")
-	m.write("/var/lib/pacemaker/cib/cib.xml", quick)
+	schema := map[*root]string{clustered: "pacemaker-3.0", clusteredNext: "pacemaker-4.0"}[r]
+	m.write("/var/lib/pacemaker/cib/cib.xml", strings.Replace(quick, "SCHEMA", schema, 1))
 	m.must(fmt.Sprintf(`chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml && chmod 600 /var/lib/pacemaker/cib/cib.xml
 		printf '192.0.2.129 fw-a\n192.0.2.130 fw-b\n' >>/etc/hosts
 		cd %s/pacemaker && cp ctsync.conf /etc/ctsync/ && cp corosync.conf /etc/corosync/ && ctsync config check --no-host`, examples))
@@ -39,7 +46,13 @@ func (n *network) member(name string, number int) *machine {
 func TestAgent(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
-	m := n.member("fw-a", 2)
+	m := n.member(clustered, "fw-a", 2)
+	m.agent()
+}
+
+// agent tries the resource agent by itself.
+func (m *machine) agent() {
+	t := m.t
 	const agent = "/usr/lib/ocf/resource.d/ctsync/ctsync"
 	m.must("systemctl stop ctsync")
 	out := m.must("ocf-tester -n firewall -o group=firewalls " + agent)
@@ -80,7 +93,7 @@ func TestAgent(t *testing.T) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
-	a, b := n.member("fw-a", 2), n.member("fw-b", 3)
+	a, b := n.member(clustered, "fw-a", 2), n.member(clustered, "fw-b", 3)
 	p := &pair{network: n, a: a, b: b, ofA: diary{m: a}, ofB: diary{m: b}, crowd: crowd{n: n}}
 	for _, m := range []*machine{a, b} {
 		m.cluster()
