@@ -3,8 +3,10 @@ package daemon
 import (
 	"bufio"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"strings"
 
 	"ctsync/engine/wire"
@@ -13,12 +15,26 @@ import (
 // maxKeys is how many keys a key file may hold: a rotation needs two.
 const maxKeys = wire.MaxKeys
 
+// ownName is the user that this process runs as.
+func ownName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint(os.Getuid())
+}
+
 // readKeys reads a key file: one key a line, 64 hexadecimal digits, # comments. Whoever can read it can open the
 // firewall, so its rights are checked.
 func readKeys(path string) ([]wire.Key, error) {
 	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("key-file: %w: make one with `ctsync keygen %s`", err, path)
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("key-file: %w: it must belong to the user that the daemon runs as (`chown %s %s`), and so must every folder on the way be open to it",
+			err, ownName(), path)
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("key-file: %w: make one with `ctsync keygen %s`, or copy the other firewall's", err, path)
+	case err != nil:
+		return nil, fmt.Errorf("key-file: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
