@@ -51,6 +51,13 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	want("nothing", "config-unread", "events-off", "not-tracking", "not-running")
+	if err := os.WriteFile(path, []byte("# not yet\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("comments", "not-configured", "events-off", "not-tracking")
+	if got := inNamespace(t, ns, "status", "--config", path, "--control", path+".sock"); got.exit != 2 || !strings.Contains(got.stderr, "nothing but comments") {
+		t.Errorf("status without a configuration: %d %s", got.exit, got.stderr)
+	}
 	if err := os.WriteFile(path, []byte("failover-mechanism cluster group G\ninterface sync0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -157,10 +158,19 @@ func (p *program) send(ctx context.Context, r control.Request) error {
 	r.Output = p.output
 	exit, err := control.Call(ctx, p.socket(), r, p.stdout, p.stderr)
 	if err != nil {
-		fmt.Fprintln(p.stderr, "ctsync:", err)
+		fmt.Fprintln(p.stderr, "ctsync:", p.explained(err))
 	}
 	if exit != 0 {
 		return code(exit)
 	}
 	return nil
+}
+
+// explained is why nobody answers: a service that is not configured yet waits, and to start it changes nothing.
+func (p *program) explained(err error) error {
+	if errors.Is(err, control.ErrNotRunning) && config.SaysNothing(p.config) {
+		return fmt.Errorf("%w: %s has nothing but comments, and the service waits for it: write it (whole examples are in ctsync-keepalived(7)), "+
+			"then `ctsync config check && systemctl restart ctsync`", control.ErrNotRunning, p.config)
+	}
+	return err
 }

@@ -73,6 +73,17 @@ func Load(path string) (Config, []Fault, error) {
 	return c, faults, nil
 }
 
+// SaysNothing says that a file is there and has nothing but comments, as the package installs it: ctsync.service waits then.
+func SaysNothing(path string) bool {
+	text, err := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return false
+		}
+	}
+	return err == nil
+}
+
 // text is all of r, if it can be a configuration at all: a binary file is one fault, not thousands.
 func (p *parser) text(r io.Reader) (text string, ok bool) {
 	all, err := io.ReadAll(io.LimitReader(r, maxSize+1))

@@ -12,6 +12,10 @@ func checkConfiguration(f *Facts) (found []Finding) {
 		return []Finding{problem("config-unread", "write it: ctsync.conf(5) begins with a whole example; or name it with --config",
 			"the configuration cannot be read: %v", f.ConfigErr)}
 	}
+	if f.Unconfigured {
+		return []Finding{problem("not-configured", "write it, `ctsync config check`, `systemctl restart ctsync`: ctsync-keepalived(7) has whole examples",
+			"the configuration says nothing yet, and the service waits for it")}
+	}
 	for _, fault := range f.Faults {
 		p := problem("config-fault", "correct the line; `ctsync config check` tells every fault", "%s", faultText(fault))
 		if fault.Line > 0 {

@@ -10,11 +10,13 @@ import (
 
 // Facts are what is known of a host. A nil map, pointer or slice is what could not be found out.
 type Facts struct {
-	ConfigPath string
-	ConfigErr  error         // it cannot be read
-	Config     config.Config // the default one with ConfigErr or Faults
-	Faults     []config.Fault
-	Warnings   []string
+	ConfigPath   string
+	ConfigErr    error         // it cannot be read
+	Config       config.Config // the default one with ConfigErr or Faults
+	Faults       []config.Fault
+	Unconfigured bool // the configuration has nothing but comments
+
+	Warnings []string
 
 	Kernel  []kernel.Finding
 	Sysctls map[string]int  // by name with dots

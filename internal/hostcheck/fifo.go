@@ -43,16 +43,16 @@ func (s *subject) checkFIFOLine(line *keepalived.Statement) []Finding {
 		owner = fifo.User
 	}
 	named := line.Arg(2)
-	if owner == "" || owner == named || owner == "root" && named == "" {
+	if owner == "" || owner == named || s.fifoUnreadable() || owner == "root" && named == "" {
 		return nil
 	}
 	finding := hint
-	text := "the FIFO %s belongs to %s, and keepalived is told %s: keepalived %s writes to it, and from 2.4 on it would not"
+	text := "the FIFO %s belongs to %s, and keepalived.conf names %s: keepalived %s writes to it, and from 2.4 on it would not"
 	if s.known() && !s.version.Before(strictFIFO) {
-		finding, text = problem, "the FIFO %s belongs to %s, and keepalived is told %s: keepalived %s does not write to it"
+		finding, text = problem, "the FIFO %s belongs to %s, and keepalived.conf names %s: keepalived %s does not write to it"
 	}
 	if named == "" {
-		named = "nobody"
+		named = "no owner"
 	}
 	words := s.ownerWords()
 	return []Finding{finding("fifo-owner", "vrrp_notify_fifo "+s.Config.NotifyFIFO+words, text, s.Config.NotifyFIFO, owner, named, s.versionText()).at(line.At)}
@@ -81,9 +81,15 @@ func (s *subject) checkFIFOFile() []Finding {
 	case fifo.Mode.Perm()&0o022 != 0:
 		return []Finding{problem("fifo-rights", "chmod 0600 "+path, "others can write to the FIFO %s (mode %04o) and speak for keepalived", path, fifo.Mode.Perm())}
 	}
-	if user := s.Keepalived.DaemonUser; user != "" && user != "root" && fifo.User != user && fifo.Mode.Perm()&0o006 != 0o006 {
-		return []Finding{problem("fifo-unreadable", fmt.Sprintf("rm %s, then systemctl restart ctsync and keepalived", path),
-			"the FIFO %s belongs to %s, made by keepalived before ctsync was there, and ctsync runs as %s and cannot open it", path, fifo.User, user)}
+	if user := s.Keepalived.DaemonUser; s.fifoUnreadable() {
+		return []Finding{problem("fifo-unreadable", fmt.Sprintf("chown %[2]s:%[2]s %[1]s, then systemctl restart ctsync; in keepalived.conf: vrrp_notify_fifo %[1]s %[2]s %[2]s", path, user),
+			"the FIFO %s belongs to %s, as keepalived makes it when it is started first, and ctsync runs as %s and cannot open it", path, fifo.User, user)}
 	}
 	return nil
+}
+
+// fifoUnreadable says that the daemon's user cannot open what is there.
+func (s *subject) fifoUnreadable() bool {
+	fifo, user := s.Keepalived.FIFO, s.Keepalived.DaemonUser
+	return fifo.there() && user != "" && user != "root" && fifo.User != user && fifo.Mode.Perm()&0o006 != 0o006
 }

@@ -42,8 +42,8 @@ func Gather(ctx context.Context, from Sources) *Facts {
 		f.KeyFile = look(f.Config.KeyFile)
 	}
 	f.askDaemon(ctx, from)
-	f.gatherTable()
 	f.gatherSysctls()
+	f.gatherTable()
 	f.Untracked = readUntracked(ctx, &f.Config)
 	f.gatherPaths()
 	f.gatherKeepalived(ctx, from.Control)
@@ -56,7 +56,7 @@ func (f *Facts) readConfig() {
 	case err != nil:
 		f.ConfigErr = err
 	case len(faults) > 0:
-		f.Faults = faults
+		f.Faults, f.Unconfigured = faults, config.SaysNothing(f.ConfigPath)
 	default:
 		f.Config, f.Warnings = c, c.Warnings()
 		if h, err := config.ThisHost(); err == nil {
@@ -68,7 +68,7 @@ func (f *Facts) readConfig() {
 // tablePiece is how many flows are read at once.
 const tablePiece = 256
 
-// gatherTable reads the whole table for what should not be in it, and lets the kernel's check know what is.
+// gatherTable comes after the sysctls. It reads the whole table for what should not be in it, and lets the kernel's check know what is.
 func (f *Facts) gatherTable() {
 	needs := kernel.Needs{ReceiveBuffer: f.Config.EventQueue, Translated: map[uint8]bool{}}
 	err := kernel.Dump(make([]flow.Flow, tablePiece), func(flows []flow.Flow) error {
@@ -83,7 +83,17 @@ func (f *Facts) gatherTable() {
 	f.Modules = modules(read)
 }
 
-const vrrp = 112 // IANA
+const (
+	vrrp           = 112 // IANA
+	genericTimeout = "net.netfilter.nf_conntrack_generic_timeout"
+)
+
+// refreshed says that a packet of VRRP has met its entry lately. Else the entry is from before a rule exempted it, and lives on for
+// up to ten minutes.
+func (f *Facts) refreshed(e *flow.Flow) bool {
+	const lately = 10 // seconds: several adverts
+	return int(e.Timeout)+lately >= f.Sysctls[genericTimeout]
+}
 
 func (f *Facts) seen(e *flow.Flow, translated map[uint8]bool) {
 	if e.Status&(flow.SrcNAT|flow.DstNAT) != 0 {
@@ -91,7 +101,7 @@ func (f *Facts) seen(e *flow.Flow, translated map[uint8]bool) {
 	}
 	switch e.L4 {
 	case vrrp:
-		f.Tracked.VRRP = true
+		f.Tracked.VRRP = f.Tracked.VRRP || f.refreshed(e)
 	case flow.UDP:
 		f.Tracked.Sync = f.Tracked.Sync || f.isSync(e)
 	}
@@ -134,7 +144,7 @@ func (f *Facts) gatherSysctls() {
 	f.Sysctls = map[string]int{}
 	for _, name := range []string{
 		"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets", "net.netfilter.nf_conntrack_tcp_loose",
-		"net.netfilter.nf_conntrack_tcp_be_liberal", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding",
+		"net.netfilter.nf_conntrack_tcp_be_liberal", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", genericTimeout,
 	} {
 		b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ctsync/engine/flow"
 	"ctsync/internal/config"
 	"ctsync/internal/kernel"
 )
@@ -31,6 +32,9 @@ func TestHost(t *testing.T) {
 		"no file": {"config-unread", func(f *Facts) { f.ConfigErr, f.Config = errors.New("no such file"), config.Default() }},
 		"a fault": {"config-fault", func(f *Facts) {
 			f.Faults = []config.Fault{{File: "ctsync.conf", Line: 3, Word: "x", Problem: "not known"}}
+		}},
+		"not written": {"not-configured", func(f *Facts) {
+			f.Faults, f.Unconfigured, f.Daemon, f.DaemonErr = []config.Fault{{Word: "x"}}, true, nil, errors.New("nobody")
 		}},
 		"a warning":        {"(config-warning)", func(f *Facts) { f.Warnings = []string{"something"} }},
 		"no key":           {"(link-unauthenticated)", func(f *Facts) { f.Config.KeyFile = "" }},
@@ -63,6 +67,7 @@ func TestHost(t *testing.T) {
 			f.peers(`[{"name":"b","state":"silent"},{"name":"c","state":"syncing","sealed":true}]`)
 		}},
 		"not sealed":              {"peer-unsealed", func(f *Facts) { f.peers(`[{"name":"b","state":"in sync"}]`) }},
+		"an operator said it":     {"role-by-hand", func(f *Facts) { f.Daemon.VRRP.Source = "operator" }},
 		"keepalived said nothing": {"keepalived-silent", func(f *Facts) { f.Daemon.VRRP.Source = "" }},
 		"overruns":                {"(overruns)", func(f *Facts) { f.Daemon.Kernel.Overruns = 3 }},
 		"kernel refuses":          {"flows-refused", func(f *Facts) { f.Daemon.Kernel.Failed = map[string]int{"a clash": 2} }},
@@ -156,6 +161,20 @@ func TestModules(t *testing.T) {
 	for word := range helperModules {
 		if _, faults := config.Parse("", strings.NewReader(settings+"expect-sync "+word)); len(faults) > 0 {
 			t.Error(faults)
+		}
+	}
+}
+
+// TestOldEntry: an entry of VRRP that no packet refreshes any more is no proof that it is tracked.
+func TestOldEntry(t *testing.T) {
+	for _, c := range []struct {
+		left uint32
+		want bool
+	}{{600, true}, {592, true}, {570, false}} {
+		f := &Facts{Sysctls: map[string]int{genericTimeout: 600}}
+		f.seen(&flow.Flow{Key: flow.Key{L4: vrrp}, Value: flow.Value{Timeout: c.left}}, nil)
+		if f.Tracked.VRRP != c.want {
+			t.Errorf("%d of 600 seconds left: %v, want %v", c.left, f.Tracked.VRRP, c.want)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func checkLinks(f *Facts) (found []Finding) {
 func checkDaemon(f *Facts) (found []Finding) {
 	d := f.Daemon
 	if d == nil {
-		if f.DaemonErr == nil {
+		if f.DaemonErr == nil || f.Unconfigured {
 			return nil
 		}
 		return []Finding{problem("not-running", "systemctl enable --now ctsync, or name its socket with --control", "the daemon does not answer, so nothing is replicated: %v", f.DaemonErr)}
@@ -48,6 +48,10 @@ func checkDaemon(f *Facts) (found []Finding) {
 	}
 	if d.VRRP.Source == "" && f.Config.Failover.Mechanism == config.VRRP {
 		found = append(found, problem("keepalived-silent", "start keepalived, and look at the findings about its configuration", "the daemon has heard nothing of keepalived yet, so it follows no failover"))
+	}
+	if d.VRRP.Source == "operator" && f.Config.Failover.Mechanism == config.VRRP {
+		found = append(found, problem("role-by-hand", "ctsync promote where the addresses are, ctsync demote where they are not; or let keepalived say it again: ctsync reads its next word",
+			"an operator has said %s, and ctsync follows that until keepalived says something new: it may not be where the addresses are", d.VRRP.State))
 	}
 	if d.Kernel.Overruns > 0 {
 		found = append(found, hint("overruns", "raise event-listen-queue-size; `reset conntrack-sync statistics` begins to count anew",

@@ -39,8 +39,8 @@ func (w *Wanted) Lines() []string {
 	w.global(&p)
 	if w.TrackFile != "" {
 		p.say("")
-		p.say("# 100 while this node may take over, else 0, added to the priority. Make the priorities low, on every node, and")
-		p.say("# let their difference prefer one: 50 and 40, say. No nopreempt then.")
+		p.say("# Added to the priority: 100 while this node may take over, 200 while no other one may, else 0. Make the priorities")
+		p.say("# low, on every node, and let their difference prefer one: 50 and 40, say. No nopreempt then.")
 		p.block("track_file "+trackName, func() {
 			p.say("file %s", quoted(w.TrackFile))
 			p.say("weight 1")
