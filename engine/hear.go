@@ -108,6 +108,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 		}
 		p.theyHave = b.Known[i].Have
 		p.fresh = b.Known[i].Counter >= e.send.counterAt(e.now.Add(-liveFor))
+		p.hardOfHearing = b.Known[i].Counter < e.send.counterAt(e.now.Add(-3*quietBeat))
 	}
 	if p.fresh && p.theyHave >= p.theyKnow {
 		p.caughtUp = e.now

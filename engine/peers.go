@@ -41,6 +41,8 @@ type peer struct {
 	theyKnow   uint64 // the end of our log when they had it last, or when they came
 	caughtUp   time.Time
 	fresh      bool // the newest one was made after we spoke
+	// hardOfHearing: what it heard of us last is old, so that some of what we said since was lost.
+	hardOfHearing bool
 
 	// Replication.
 	window   window

@@ -523,3 +523,43 @@ func TestEventsDoNotAllocate(t *testing.T) {
 		t.Errorf("%.3f allocations an event", per)
 	}
 }
+
+// TestQuietHeartbeats: while nothing happens a node says five times less, and says at once that something has.
+func TestQuietHeartbeats(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	beats := func(d time.Duration) int {
+		n := 0
+		p.lose = func(from *fake, typ wire.Type) bool {
+			if from == p.a && typ == wire.Beat {
+				n++
+			}
+			return false
+		}
+		p.advance(d)
+		p.lose = nil
+		return n
+	}
+	if n := beats(time.Second); n < 9 {
+		t.Errorf("%d heartbeats in the second after a change", n)
+	}
+	p.advance(2 * time.Second)
+	if n := beats(5 * time.Second); n < 9 || n > 11 {
+		t.Errorf("%d heartbeats in 5 s", n)
+	}
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(50 * time.Millisecond)
+	p.lose = nil
+	p.advance(150 * time.Millisecond)
+	p.b.wantOps("create 2") // though what told it was lost
+	p.advance(4 * time.Second)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a }
+	p.advance(2 * time.Second)
+	p.lose = nil
+	if n := beats(time.Second); n < 6 {
+		t.Errorf("%d heartbeats in the second after some were lost", n)
+	}
+}

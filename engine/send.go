@@ -17,6 +17,8 @@ type sender struct {
 	flushed  time.Time
 	nextBeat time.Time
 	beatNow  bool
+	told     uint64    // end of the own log as of the last heartbeat
+	stirred  time.Time // when there was something to tell last
 	leaving  bool
 	marks    []beatMark
 	timeline timeline
@@ -38,6 +40,7 @@ type beatMark struct {
 
 const (
 	beatEvery  = 100 * time.Millisecond
+	quietBeat  = 500 * time.Millisecond // instead, see quiet
 	flushEvery = time.Millisecond
 	// liveBudget and repairBudget are the most datagrams of one flush: a burst has to fit into the peer's
 	// socket buffer.
@@ -163,6 +166,9 @@ func (e *Engine) sendLive() {
 		s.sent = e.log.Last
 		return
 	}
+	if soon := e.now.Add(beatEvery); s.sent < e.log.Last && soon.Before(s.nextBeat) {
+		s.nextBeat = soon // which tells it if this is lost
+	}
 	s.sent = max(s.sent, e.log.Horizon) // the table limit had ends forgotten before: a gap tells that
 	for n := 0; n < liveBudget && s.sent < e.log.Last; n++ {
 		s.sent = e.sendRange(s.sent, e.log.Last, nil)
@@ -231,8 +237,14 @@ func tombOf(b cache.Bits) uint8 {
 // it does not come.
 func (e *Engine) beat() {
 	s := &e.send
-	s.beatNow = false
+	if s.beatNow || s.told != e.log.Last {
+		s.stirred = e.now
+	}
+	s.beatNow, s.told = false, e.log.Last
 	s.nextBeat = e.now.Add(beatEvery)
+	if e.quiet() {
+		s.nextBeat = e.now.Add(quietBeat)
+	}
 	h := &s.hb
 	*h = wire.Heartbeat{
 		Min: wire.Version, Max: wire.Version, Node: e.cfg.Node, Role: uint8(e.role.is), Complete: e.complete(),
@@ -259,6 +271,20 @@ func (e *Engine) beat() {
 	}
 	s.marks = append(s.marks, beatMark{e.now, s.counter, e.log.Last})
 	s.timeline.note(e.now, e.log.Last)
+}
+
+// quiet says that nothing has happened for a while, and that everybody has everything and hears each of us well:
+// heartbeats need not come as often as where they tell what was lost.
+func (e *Engine) quiet() bool {
+	l := e.peers.leader
+	if e.now.Sub(e.send.stirred) < 2*time.Second || !e.complete() || !e.peers.anyLive(e.now) || l != nil && e.role.is == Standby && !e.peers.settled {
+		return false
+	}
+	quiet := true
+	e.peers.each(func(p *peer) {
+		quiet = quiet && (!p.live(e.now) || p.proven(e.now) && p.theyHave == e.log.Last && p.rep.Complete(p.last) && !p.hardOfHearing)
+	})
+	return quiet
 }
 
 // complete says that the own cache describes this whole kernel table.

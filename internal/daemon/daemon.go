@@ -123,7 +123,9 @@ func (d *Daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
-	d.loop = newLoop(eng)
+	if d.loop, err = newLoop(eng); err != nil {
+		return err
+	}
 	d.loop.out = outlets{
 		allEvents: d.kernel.allEvents,
 		operate:   d.kernel.operate,

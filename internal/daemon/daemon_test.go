@@ -71,7 +71,9 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 		Node: "fw1", Epoch: [16]byte{1}, Cluster: "VG", Group: "VG", Hot: true, PurgeTimeout: time.Minute,
 		PayloadLimit: 1400, TableMax: 1000, Random: rand.New(rand.NewSource(1)),
 	}, rand.New(rand.NewSource(1)))
-	f.loop = newLoop(eng)
+	if f.loop, err = newLoop(eng); err != nil {
+		t.Fatal(err)
+	}
 	f.Daemon.ready = newReadyFile(cfg.TrackFile, forwardingPath(cfg.Control), f.Daemon.log)
 	f.loop.out = outlets{
 		allEvents: func() {},

@@ -18,8 +18,8 @@ type loop struct {
 	engine *engine.Engine
 	out    outlets
 
-	timer *time.Timer // of run
-	fires time.Time   // when it does; zero: it has
+	timer *rawio.Timer // of run
+	fires time.Time    // when it does; zero: it has
 
 	replies map[uint64]chan engine.Reply
 	lastID  uint64
@@ -39,8 +39,13 @@ type outlets struct {
 	note      func(engine.Note)
 }
 
-func newLoop(e *engine.Engine) *loop {
-	return &loop{engine: e, timer: time.NewTimer(0), replies: map[uint64]chan engine.Reply{}}
+func newLoop(e *engine.Engine) (*loop, error) {
+	t, err := rawio.NewTimer()
+	if err != nil {
+		return nil, err
+	}
+	t.Set(time.Time{})
+	return &loop{engine: e, timer: t, replies: map[uint64]chan engine.Reply{}}, nil
 }
 
 // step gives the engine one input.
@@ -90,18 +95,14 @@ func (l *loop) arm() {
 		return
 	}
 	l.fires = d
-	l.timer.Reset(max(0, d.Sub(rawio.Boottime())))
+	l.timer.Set(d)
 }
 
 // run steps at every deadline until ctx ends.
 func (l *loop) run(ctx context.Context) {
-	defer l.timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.timer.C:
-		}
+	stop := context.AfterFunc(ctx, l.timer.Close)
+	defer stop()
+	for l.timer.Wait() {
 		l.fired()
 	}
 }

@@ -196,3 +196,30 @@ func TestBoottime(t *testing.T) {
 		t.Errorf("%v apart", d)
 	}
 }
+
+// TestTimer: it fires when it is to, however often it is set, and ends.
+func TestTimer(t *testing.T) {
+	timer, err := NewTimer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := Boottime()
+	timer.Set(began.Add(time.Hour))
+	timer.Set(began.Add(5 * time.Millisecond))
+	if !timer.Wait() || Boottime().Sub(began) < 5*time.Millisecond {
+		t.Error("too early")
+	}
+	timer.Set(began)
+	if !timer.Wait() {
+		t.Error("a time that is over")
+	}
+	timer.Set(time.Unix(0, 0))
+	if !timer.Wait() {
+		t.Error("the beginning of time")
+	}
+	time.AfterFunc(5*time.Millisecond, timer.Close)
+	if timer.Wait() || timer.Wait() {
+		t.Error("it fires though it is closed")
+	}
+	timer.Set(began)
+}
