@@ -13,16 +13,19 @@
 // four kinds of trouble and the moments for them; in one life of four somebody records datagrams and says them
 // again (replay.go), in others keys change (keys.go), versions differ (versions.go), or links, clocks and an operator
 // are of no help (trouble.go), each drawn from a source of its own; after some time there is peace, and then everything has to agree (converge.go). judge.go
-// holds the invariants, with replicas.go, ready.go and ends.go:
+// holds the invariants, with replicas.go, ready.go, ends.go, steady.go and link.go:
 //
-//	I1  after peace replicas equal logs, the active node's own cache equals its kernel, hot kernels the leader's
-//	I2  proof means that the replica is the origin's own cache; ready means that the kernel has it too
+//	I1  after peace replicas equal logs, the active node's own cache equals its kernel, hot kernels the leader's;
+//	    before it caches and kernel do not differ for long where nothing is under way (steady.go)
+//	I2  proof means that the replica is the origin's own cache, and that the origin hears this node (link.go);
+//	    ready means that the kernel has it too
 //	I3  the sequence number of a key never falls below one that is said to be known
-//	I4  a live flow is deleted only where the rules say so
+//	I4  a live flow is deleted only where the rules say so, and no copy runs out at a ready standby
 //	I5  no incarnation comes back whose end this node saw as the one that decides
-//	I6  a takeover leaves nothing behind but what it reports
+//	I6  a takeover leaves nothing behind but what it reports, at once and later
 //	I7  an active node tells the end only of what its kernel has lost
-//	I8  a datagram takes effect once at most, at whom it is for, and none from before its sender answered
+//	I8  a datagram takes effect once at most, at whom it is for, and none from before its sender answered;
+//	    no nonce is used twice
 //	I9  memory is bounded
 //	I10 a takeover ends, a digest never differs without cause
 //	I11 a replica holds what the origin wrote, whatever their roles
@@ -87,6 +90,7 @@
 //   - A connection that closed elsewhere is closed in a kernel that has it from before (4443).
 //   - A closed connection that was not written, since its time was over, is looked at again when it would be tidied away:
 //     packets refreshed it all the same (3266).
+//   - What waited for a node that slept was made before it spoke last, whatever counter it names: it proves nothing (141).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
