@@ -20,10 +20,17 @@ var (
 
 // TestMutationsHaveTheirPlaces: a rule whose code has moved would be broken no more.
 func TestMutationsHaveTheirPlaces(t *testing.T) {
+	known := map[string]bool{}
 	for _, m := range rules {
 		_, text := source(t, m.file)
 		if n := strings.Count(text, m.old); n != 1 {
 			t.Errorf("%s: %s has its place %d times", m.name, m.file, n)
+		}
+		known[m.name] = true
+	}
+	for _, name := range byScenario {
+		if !known[name] {
+			t.Errorf("no rule is called %s", name)
 		}
 	}
 }
