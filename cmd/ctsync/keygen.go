@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"os/user"
 
 	"github.com/spf13/cobra"
 )
@@ -23,11 +24,20 @@ func (p *program) keygen() *cobra.Command {
 				_, err := fmt.Fprint(p.stdout, line)
 				return err
 			}
-			return writeNew(args[0], line)
+			if err := writeNew(args[0], line); err != nil {
+				return err
+			}
+			if _, err := user.Lookup(serviceUser); err == nil && os.Geteuid() == 0 {
+				fmt.Fprintf(p.stderr, "ctsync: the service runs as %[1]s and cannot read it yet: chown %[1]s %[2]s\n", serviceUser, args[0])
+			}
+			return nil
 		})
-	c.Example = "  ctsync keygen /etc/ctsync/key && scp -p /etc/ctsync/key other:/etc/ctsync/key"
+	c.Example = "  ctsync keygen /etc/ctsync/key && chown ctsync /etc/ctsync/key, and the same file on every node"
 	return c
 }
+
+// serviceUser is the one that the package makes for ctsync.service.
+const serviceUser = "ctsync"
 
 func writeNew(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -50,8 +50,8 @@ func checkDaemon(f *Facts) (found []Finding) {
 		found = append(found, problem("keepalived-silent", "start keepalived, and look at the findings about its configuration", "the daemon has heard nothing of keepalived yet, so it follows no failover"))
 	}
 	if d.VRRP.Source == "operator" && f.Config.Failover.Mechanism == config.VRRP {
-		found = append(found, problem("role-by-hand", "ctsync promote where the addresses are, ctsync demote where they are not; or let keepalived say it again: ctsync reads its next word",
-			"an operator has said %s, and ctsync follows that until keepalived says something new: it may not be where the addresses are", d.VRRP.State))
+		found = append(found, problem("role-by-hand", "ctsync promote where the addresses are, ctsync demote where they are not; or systemctl restart ctsync, which asks keepalived",
+			"an operator has said %s, and that holds until keepalived's state changes: the role may not be where the addresses are", d.VRRP.State))
 	}
 	if d.Kernel.Overruns > 0 {
 		found = append(found, hint("overruns", "raise event-listen-queue-size; `reset conntrack-sync statistics` begins to count anew",

@@ -122,6 +122,7 @@ func waits(m *machine) {
 	m.says("systemctl is-enabled ctsync", "enabled")
 	m.says("systemctl show -p ActiveState,Result --value ctsync | tr '\\n' ' '", "exec-condition inactive")
 	m.says("systemctl --failed --quiet", "")
+	m.must("ctsync status 2>&1 | grep -q 'nothing but comments' && ctsync check | grep -q not-configured")
 	m.says("sysctl -n net.netfilter.nf_conntrack_events", "1")
 	m.says("stat -c '%U:%G %a' /run/ctsync /run/ctsync-track | tr '\\n' ' '", "ctsync:ctsync 755 ctsync:ctsync 755")
 	m.says("getent passwd ctsync | cut -d: -f6,7", "/run/ctsync:/usr/sbin/nologin")

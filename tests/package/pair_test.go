@@ -117,7 +117,7 @@ func TestPair(t *testing.T) {
 		name string
 		do   func()
 	}{
-		{"keepalived stopped", p.keepalivedStopped}, {"crash at the takeover", p.crashed}, {"upgrade", p.upgraded}, {"link cut", p.linkCut}, {"sync link cut", p.syncLinkCut},
+		{"keepalived stopped", p.keepalivedStopped}, {"crash at the takeover", p.crashed}, {"upgrade", p.upgraded}, {"stopped by hand", p.stopped}, {"link cut", p.linkCut}, {"sync link cut", p.syncLinkCut},
 		{"split brain", p.splitBrain}, {"frozen", p.frozen}, {"power cut", p.powerCut},
 	} {
 		p.ofA.forget()
@@ -185,6 +185,19 @@ func (p *pair) upgraded() {
 	p.ofA.isSilentOf(journal.Takeover)
 	p.ofB.tells(journal.Stopping, journal.Started, journal.Takeover)
 	p.b.says(transitions, strings.TrimSpace(before))
+}
+
+// stopped: the active node's daemon, by an operator. No address moves, both nodes tell, and what begins meanwhile is told afterwards.
+func (p *pair) stopped() {
+	p.crowd.during("stopped by hand", 4*time.Second, func() { p.b.must("systemctl stop ctsync") })
+	p.b.must("ip -br address show dev eth0 | grep -q 192.0.2.1/25")
+	p.ofB.tells(journal.Stopping)
+	p.b.must("journalctl -u ctsync -q -o cat -p warning | grep -q 'goes on forwarding'")
+	p.b.must("ctsync check | grep -q not-running")
+	p.a.must("ctsync status | grep -q 'alone: no peer is heard'")
+	p.b.must("systemctl start ctsync")
+	p.settled(p.b, p.a)
+	p.ofA.isSilentOf(journal.TakingOver)
 }
 
 func (p *pair) linkCut() {
