@@ -14,7 +14,7 @@ import (
 func (j *judge) creating(n *node, f *flow.Flow) {
 	s := j.of(n)
 	role := n.eng.Role()
-	if at, ok := s.dead[f.Mark]; ok && !j.late(n, f, at) && !j.revived(n, f.Mark, at) && !j.settledLeaderLists(n, f) {
+	if at, ok := s.dead[f.Mark]; ok && !j.late(n, f, at) && !j.revived(n, f.Mark, n.lost(f.Mark, at)) && !j.settledLeaderLists(n, f) {
 		j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end it saw%s", n, role, f.Key, f.Mark, j.story(f.Key))
 		return
 	}
@@ -70,6 +70,15 @@ func (j *judge) revived(n *node, mark uint32, end time.Time) bool {
 		}
 	}
 	return false
+}
+
+// lost is when n's kernel lost the incarnation whose end n told at told: before that, if the end was held back as an
+// eviction. Nobody saw the flow end then, and a node that had it later may well have met its packets.
+func (n *node) lost(mark uint32, told time.Time) time.Time {
+	if e, ok := n.kern.gone[mark]; ok && told.Sub(e.at) > time.Second {
+		return e.at
+	}
+	return told
 }
 
 // decides says whether the node of h does so at present.
