@@ -77,7 +77,8 @@
 //     (7468): an update that met the next incarnation sets them, and no event tells of it.
 //   - An end that another deciding node tells is remembered with a flow of our own that is held back, being written, or
 //     still in our kernel, and counts once our kernel has it no more (103, 191, 1343). Before another try to write it
-//     the kernel is asked.
+//     the kernel is asked. So it is at an active node, until that has been the only one for a while (880, 7118); and where
+//     the end comes before the heartbeat that says that its node acts (898).
 //   - What left with an address comes back with it, if that was between two activations (1576); what the next active
 //     node does not list though it had the chance is dropped (1569).
 //   - What came while the leader did not act, for a copy that a packet met, is written once it acts again (125).
@@ -91,6 +92,12 @@
 //   - A closed connection that was not written, since its time was over, is looked at again when it would be tidied away:
 //     packets refreshed it all the same (3266).
 //   - What waited for a node that slept was made before it spoke last, whatever counter it names: it proves nothing (141).
+//   - A closed connection counts as refreshed only where its node's log is wholly known: else its end is perhaps in what
+//     is missing (6390, 6447, 6831).
+//   - What an active node finds in its kernel though the leader had ended it does not come back when it goes (7513).
+//   - What is being deleted is nothing to adopt (208), and a create of a standby that nobody answered is in doubt until it
+//     is known what came of it (6495).
+//   - What the node that acted meanwhile lists is newer than what left with the address (6480).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
