@@ -234,6 +234,9 @@ func (e *Engine) endHeld(r ref) {
 		e.tbl.Entry(r).Kern |= kPresent
 		e.ownFlow(r, &ev, true)
 		e.overtook(r)
+		if e.role.is == Standby && e.writes() && e.leaderLists(r) != nil {
+			e.dirty(r) // it was looked at as the one before
+		}
 	}
 	e.release(r)
 }

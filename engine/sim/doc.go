@@ -98,6 +98,7 @@
 //   - What is being deleted is nothing to adopt (208), and a create of a standby that nobody answered is in doubt until it
 //     is known what came of it (6495).
 //   - What the node that acted meanwhile lists is newer than what left with the address (6480).
+//   - What follows an end that was held back is written at a standby as any other own flow that its leader lists (3428).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+	"ctsync/engine/wire"
+	"ctsync/vrrp"
+)
+
+// Lives that the simulation drew in which something was told late, or what a kernel had was another entry than the one
+// that was known of. The number is the seed of that day.
+
+// TestAnOldDestroyAfterALoss is about the entry before the one that a dump has shown, the event of which was lost
+// (1504).
+func TestAnOldDestroyAfterALoss(t *testing.T) {
+	for name, change := range map[string]func(*flow.Flow){
+		"translated otherwise": func(f *flow.Flow) { f.Reply.DstL4 = 5001 },
+		"translated alike":     func(f *flow.Flow) { f.State = flow.TCPSynSent },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := activeAndStandby(t)
+			p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+			f := conn(1, vip)
+			f.Reply.DstL4 = 5000
+			p.packet(p.a, f)
+			p.advance(200 * time.Millisecond)
+			p.tell(p.a, &KernelEvents{Lost: true})
+			next := f
+			change(&next)
+			p.a.kernel[f.Key] = next
+			p.advance(time.Second)
+			p.tell(p.a, &KernelEvents{Lost: true, Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout}}})
+			p.advance(200 * time.Millisecond)
+			p.a.wantLists(1, 0)
+			if p.a.e.tbl.Entry(p.a.e.tbl.Find(&f.Key)).Kern&kLiberal != 0 {
+				t.Error("it counts as written by us")
+			}
+			p.advance(2 * time.Second)
+			p.a.wantLists(1, 0)
+			p.a.wantOps()
+			if got := p.b.kernel[f.Key]; got.Reply != next.Reply || got.State != next.State {
+				t.Errorf("%+v", got)
+			}
+			p.b.ops = nil
+		})
+	}
+}
+
+// TestLateEventsOfTheEntryBeforeOurs are not what the kernel has (2843).
+func TestLateEventsOfTheEntryBeforeOurs(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.b.wantOps("create 1")
+	old := f
+	old.State, old.Mark = flow.TCPSynSent, 7
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{
+		{Kind: flow.EventNew, Flow: old, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout},
+		{Kind: flow.EventDestroy, Flow: old, Has: flow.HasTimeout},
+	}})
+	p.advance(500 * time.Millisecond)
+	own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key))
+	if own == nil || own.Value.State != f.State || own.Value.Mark != f.Mark {
+		t.Fatalf("own %+v", own)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatThisKernelHasMeanwhile is not overwritten by an active node with what it adopts late (2933).
+func TestWhatThisKernelHasMeanwhile(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f := conn(1, noNAT)
+	f.Mark = 1
+	p.packet(p.a, f)
+	p.notice(p.a, vrrp.Backup)
+	p.settle()
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	met := f
+	met.Mark = 2
+	p.b.kernel[f.Key] = met
+	p.lose = nil
+	p.advance(time.Second)
+	p.b.wantOps("create 1", "update 1")
+	if got := p.b.kernel[f.Key].Mark; got != 2 {
+		t.Errorf("mark %d", got)
+	}
+	if own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key)); own == nil || own.Value.Mark != 2 {
+		t.Errorf("own %+v", own)
+	}
+}
+
+// TestATakeoverWritesWhatWasBusy before it ends: later the kernel would know better (3538).
+func TestATakeoverWritesWhatWasBusy(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.b, conn(1, noNAT))
+	next := f
+	next.Mark, next.Status = 2, f.Status&^flow.Assured
+	p.packet(p.a, next)
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, 1)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(Active)
+	p.b.wantOps("update 1", "update 1")
+	if got := p.b.kernel[f.Key]; got.Mark != 2 || got.Status&flow.Assured == 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestAConnectionThatClosedElsewhere is closed in a warm standby's kernel too once it takes over, and not there as it was
+// when that was active before, for days (4443).
+func TestAConnectionThatClosedElsewhere(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.b, conn(1, noNAT))
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.packet(p.a, f)
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, 1)
+	p.swap(p.a, p.b)
+	p.b.wantLists(1, 0)
+	p.b.wantOps("update 1")
+	if got := p.b.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestWhatFollowedAHeldEndIsWritten at a standby, for the windows: its leader lists it, and the one before was translated
+// otherwise (3428).
+func TestWhatFollowedAHeldEndIsWritten(t *testing.T) {
+	p := activeAndStandby(t)
+	old, f := conn(1, vip), conn(1, noNAT)
+	p.packet(p.b, old)
+	p.packet(p.a, f)
+	p.settle()
+	p.event(p.b, flow.EventDestroy, old)
+	p.packet(p.b, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps()
+	p.advance(140 * time.Millisecond)
+	p.b.wantOps("update 1")
+}
