@@ -98,6 +98,8 @@ expectation active: ctsync asks the kernel.
   before the corrections of 2026.
 - H.245's helper: the kernel knows it for UDP and uses it for TCP, so that no connection can be given it by name. A copy has Q.931's instead, which lets
   what was announced before be expected and reads nothing in H.245.
+- IPS_HELPER: the copy of a connection whose helper came with its expectation has it, since its helper is set by name. It keeps the kernel from
+  choosing another.
 - A registrar's answer that comes after a takeover which the question preceded: the helper does not know the question. The next registration counts.
 
 ## Live traffic
