@@ -159,6 +159,8 @@ func (e *Engine) Step(now time.Time, in Input) *Output {
 		e.refilter(in.Filter)
 	case *Command:
 		e.command(in)
+	case *Closing:
+		e.allGrowUp()
 	case *Shutdown:
 		e.leave()
 	case *Woke:

@@ -86,6 +86,9 @@ const (
 	VerbResetStatistics
 )
 
+// Closing says that the daemon is to stop once the others have what is here: see Engine.Untold.
+type Closing struct{}
+
 // Shutdown says that the daemon is about to stop: the last heartbeat goes out.
 type Shutdown struct{}
 
@@ -107,6 +110,7 @@ func (*Addresses) isInput()      {}
 func (*PayloadLimit) isInput()   {}
 func (*Filter) isInput()         {}
 func (*Command) isInput()        {}
+func (*Closing) isInput()        {}
 func (*Shutdown) isInput()       {}
 func (*Tick) isInput()           {}
 func (*Woke) isInput()           {}

@@ -215,6 +215,12 @@ func (e *Engine) tooManyFailures() bool {
 }
 
 // leave is the last word before the daemon stops.
+// Untold says that this node acts and a peer that is heard has not acknowledged all that is here.
+func (e *Engine) Untold() (untold bool) {
+	e.peers.each(func(p *peer) { untold = untold || p.live(e.now) && p.theyHave < e.log.Last })
+	return untold && e.role.is != Standby
+}
+
 func (e *Engine) leave() {
 	e.allGrowUp()
 	e.send.leaving, e.send.beatNow = true, true

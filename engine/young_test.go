@@ -99,6 +99,35 @@ func TestYoungFlowsAtAnOrderlyChange(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestYoungFlowsOfWhoStops are told of until each peer that is heard has them.
+func TestYoungFlowsOfWhoStops(t *testing.T) {
+	p := activeAndStandby(t, after(time.Hour))
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	if p.a.e.Untold() {
+		t.Error("what waits counts as untold before it is told of")
+	}
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.tell(p.a, &Closing{})
+	p.advance(500 * time.Millisecond)
+	if !p.a.e.Untold() || p.b.e.Untold() {
+		t.Error("untold is what a standby has not got, and not what it has")
+	}
+	p.lose = nil
+	p.advance(time.Second)
+	if p.a.e.Untold() {
+		t.Error("still untold")
+	}
+	p.b.wantOps("create 1")
+	p.cut = func(_, _ *fake) bool { return true }
+	p.packet(p.a, conn(2, noNAT))
+	p.tell(p.a, &Closing{})
+	p.advance(5 * time.Second)
+	if p.a.e.Untold() {
+		t.Error("who is not heard is waited for")
+	}
+}
+
 // TestYoungFlowsAtAStandby: what packets make before the notice comes does not wait, nor what the table shows.
 func TestYoungFlowsAtAStandby(t *testing.T) {
 	p := activeAndStandby(t, after(time.Hour))

@@ -337,9 +337,17 @@ func (d *Daemon) sayStopping() {
 		native.Key, native.Stopping)
 }
 
+// tellFor is the most that a stop waits for the peers to have what is here: a million connections that sync-after held back
+// take half of it.
+const tellFor = 2 * time.Second
+
 // goodbye tells the peers, and keepalived by the readiness file: that stays as it is if this node forwards, since its
 // addresses stay with it. After it the engine does not step again.
 func (d *Daemon) goodbye() {
+	d.loop.step(&engine.Closing{})
+	for end := time.Now().Add(tellFor); d.loop.untold() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		d.loop.step(&engine.Tick{})
+	}
 	d.loop.mu.Lock()
 	defer d.loop.mu.Unlock()
 	d.loop.stepLocked(&engine.Shutdown{})

@@ -132,6 +132,13 @@ func (l *loop) status() engine.Status {
 	return s
 }
 
+// untold is Engine.Untold.
+func (l *loop) untold() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.engine.Untold()
+}
+
 // heardOfGroup says whether anybody has told the group's state.
 func (l *loop) heardOfGroup() bool {
 	l.mu.Lock()

@@ -63,6 +63,33 @@ func TestSyncAfter(t *testing.T) {
 	equal(t, l, "without waiting")
 }
 
+// Who is stopped tells of the young connections first, however many they are, and over a link that loses much.
+func TestStoppedWithYoungConnections(t *testing.T) {
+	t.Parallel()
+	flows := pick(20000, 200_000)
+	room(t, flows+1000)
+	l := run(t, lab.Options{}, "sync-after 3600")
+	bothSynced(t, l, 10*time.Second)
+	if err := l.R1.AddFlows(flows); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, l.R1, "young ones", 20*time.Second, func(s status) bool { return s.Young == flows })
+	if err := l.R2.Lose(10); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := l.R1.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("stopped after %s", time.Since(began).Round(time.Millisecond))
+	awaitState(t, l.R2, "all of them", 10*time.Second, func(s status) bool {
+		return s.External.Active == flows && s.Kernel.Pending == 0 && s.Kernel.Outstanding == 0
+	})
+	if n := lists(t, l.R2, "src=10.11."); n != flows {
+		t.Errorf("the standby's kernel has %d connections of %d", n, flows)
+	}
+}
+
 // A changed filter is a diff: only what it refuses now goes over the link, and leaves the standby's kernel after
 // purge-timeout; and so does what it accepts again.
 func TestChangedFilter(t *testing.T) {
