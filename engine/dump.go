@@ -129,6 +129,7 @@ func (e *Engine) endDump() {
 		e.purge.last = e.log.Last // what was here before us is no newer than a step-down
 	}
 	d.running, d.first, d.silent = false, true, d.counting
+	e.role.compared = e.role.is == Active
 	d.next, d.retry.delay = e.now.Add(reconcileEvery), 0
 	again := d.again
 	if !again {
@@ -307,12 +308,17 @@ func (e *Engine) missing(r ref, gen uint8) {
 	e.destroyed(r, since, false)
 }
 
-// lostAsCopy says that entry r was adopted with what was believed of our kernel while the loss of events before the
-// takeover was not made good: it was a copy that went, and a copy's fate never harms the original. That a flow ends in
-// the moment between takeover and dump is rarer than that a table was flushed, and an entry too many runs out.
+// lostAsCopy says that entry r was adopted with what was believed of our kernel, and that this was wrong: the loss of events
+// before the takeover was not made good, or the first dump since shows it, and nothing was met of it here. So it was a copy
+// that went, and a copy's fate never harms the original. That a flow ends in the moment between takeover and dump is rarer
+// than that a table was flushed, or that an entry ran down, and an entry too many runs out.
 func (e *Engine) lostAsCopy(r ref) bool {
 	own, lost := e.log.Lives(r), e.dump.lost
-	return own != nil && !lost.IsZero() && !lost.After(e.role.began) && e.adoptedNow(r, own)
+	if own == nil || !e.adoptedNow(r, own) {
+		return false
+	}
+	unmet := own.Seq == own.Born && e.tbl.Entry(r).Due < e.secondsAt(e.role.began)
+	return !lost.IsZero() && !lost.After(e.role.began) || !e.role.compared && unmet
 }
 
 // adoptedNow says that own entry r was adopted in this activation.

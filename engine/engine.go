@@ -244,7 +244,9 @@ func (e *Engine) nextDeadline() time.Time {
 }
 
 // seconds since the engine began, for what is kept per flow.
-func (e *Engine) seconds() uint32 { return uint32(e.now.Sub(e.start) / time.Second) }
+func (e *Engine) seconds() uint32 { return e.secondsAt(e.now) }
+
+func (e *Engine) secondsAt(t time.Time) uint32 { return uint32(t.Sub(e.start) / time.Second) }
 
 func (e *Engine) note(n Note) { e.out.Notes = append(e.out.Notes, n) }
 

@@ -170,7 +170,9 @@ func (e *Engine) leftBehind(p *peer, r ref, own *copyOf) bool {
 
 // ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its
 // connection may have gone through another node: at a warm standby, and at a hot one whose leader was silent for long.
-func (e *Engine) ranDown(ent *entry) bool { return e.role.is == TakingOver && ent.Due <= e.seconds() }
+func (e *Engine) ranDown(ent *entry) bool {
+	return e.role.is == TakingOver && (ent.Due <= e.seconds() || ent.Kern&kSuspect != 0)
+}
 
 // endedHere says that entry r ended here, while this node acted, later than p can have listed it as copy c says, or
 // perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there.

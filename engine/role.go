@@ -28,6 +28,7 @@ type roleState struct {
 	began    time.Time
 
 	lastCreated time.Time // while taking over, in the kernel
+	compared    bool      // Active: with the table, since the takeover
 }
 
 func (e *Engine) notice(n vrrp.Notice) {
@@ -79,6 +80,7 @@ func (e *Engine) takeOver(reason string) {
 		e.role.from, e.role.fromAt, e.role.led = e.log.Last, e.now, false
 	}
 	e.role.activation++
+	e.role.compared = false
 	e.count.activity.Takeovers++
 	e.become(TakingOver, reason)
 	e.recountExternal()

@@ -197,3 +197,24 @@ func TestWhatIsStillOursRunsOutDuringATakeover(t *testing.T) {
 	p.a.wantLists(1, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestACopyThatWentUnseen: the first comparison after a takeover shows that a copy is not there, and its event does not come:
+// it was lost before. Later such an entry has ended.
+func TestACopyThatWentUnseen(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	delete(p.b.kernel, f.Key)
+	p.swap(p.a, p.b)
+	p.b.wantKernel(1)
+	p.b.wantLists(1, 0)
+	p.b.ops = nil
+	p.advance(5 * time.Second)
+	delete(p.b.kernel, f.Key)
+	p.tell(p.b, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	p.b.wantKernel()
+	p.b.wantLists(0, 0)
+	p.a.ops = nil
+}
