@@ -317,7 +317,8 @@ func (e *Engine) lostAsCopy(r ref) bool {
 	if own == nil || !e.adoptedNow(r, own) {
 		return false
 	}
-	unmet := own.Seq == own.Born && e.tbl.Entry(r).Due < e.secondsAt(e.role.began)
+	due := e.tbl.Entry(r).Due // of what was written since, when that was
+	unmet := own.Seq == own.Born && (due < e.secondsAt(e.role.began) || due > e.seconds())
 	return !lost.IsZero() && !lost.After(e.role.began) || !e.role.compared && unmet
 }
 
