@@ -76,6 +76,7 @@ func (p *program) wanted(c *config.Config, driver string) (*keepalived.Wanted, e
 	if tree, err := keepalived.Read(c.KeepalivedConfig); err == nil {
 		w.Kept = tree.Group(w.Group)
 		w.Members = tree.InstanceNames()
+		w.Insecure = tree.InsecureScript() != nil
 		if w.Kept != nil {
 			w.Members = keepalived.Members(w.Kept)
 		}

@@ -3,6 +3,7 @@ package hostcheck
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -34,8 +35,11 @@ func checkKeepalived(f *Facts) []Finding {
 	}
 	found := checkProgram(f)
 	if f.Keepalived.ConfigErr != nil {
-		return append(found, problem("keepalived-unread", "run as root, or correct keepalived-config in ctsync.conf",
-			"keepalived's configuration cannot be read: %v", f.Keepalived.ConfigErr))
+		remedy := "run as root, or correct keepalived-config in ctsync.conf"
+		if errors.Is(f.Keepalived.ConfigErr, fs.ErrNotExist) {
+			remedy = "write it: ctsync-keepalived(7) has whole examples, `ctsync keepalived print` the part of ctsync; or correct keepalived-config in ctsync.conf"
+		}
+		return append(found, problem("keepalived-unread", remedy, "keepalived's configuration cannot be read: %v", f.Keepalived.ConfigErr))
 	}
 	if f.Keepalived.Config == nil {
 		return found

@@ -43,9 +43,15 @@ func (s *subject) checkTracked() (found []Finding) {
 
 // checkReload: what goes wrong when keepalived starts or reads its configuration again.
 func checkReload(s *subject) (found []Finding) {
-	if !s.global.Has("reload_check_config") {
-		found = append(found, problem("reload-unchecked", "add reload_check_config to global_defs",
-			"a reload with a broken configuration ends keepalived without a word, and its addresses stay on this node"))
+	insecure := s.tree.InsecureScript()
+	switch checked := s.global.Has("reload_check_config"); {
+	case checked && insecure != nil: // seen with 2.2.7, which says no more than "permanent error CONFIG"
+		found = append(found, problem("reload-stops", "add script_user root and enable_script_security to global_defs",
+			"there is a script, reload_check_config, and no script security: keepalived ends as soon as it is started the next time").at(insecure.At))
+	case !checked && insecure != nil:
+		found = append(found, reloadUnchecked("add reload_check_config to global_defs, and script_user root and enable_script_security with it, since there are scripts"))
+	case !checked:
+		found = append(found, reloadUnchecked("add reload_check_config to global_defs"))
 	}
 	if s.fifoDrives() && !s.global.Has("fifo_write_vrrp_states_on_reload") {
 		found = append(found, hint("reload-silent", "add fifo_write_vrrp_states_on_reload to global_defs",
@@ -61,6 +67,10 @@ func checkReload(s *subject) (found []Finding) {
 		}
 	}
 	return found
+}
+
+func reloadUnchecked(remedy string) Finding {
+	return problem("reload-unchecked", remedy, "a reload with a broken configuration ends keepalived without a word, and its addresses stay on this node")
 }
 
 func (s *subject) groupScripts(keyword string) []*keepalived.Statement {

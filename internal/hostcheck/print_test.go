@@ -23,8 +23,10 @@ func TestPrinted(t *testing.T) {
 			if readiness {
 				w.TrackFile, preempt = f.Config.TrackFile, ""
 			}
+			const script = "\nvrrp_script x {\n script /bin/true\n}\n"
+			w.Insecure = readiness
 			text := strings.ReplaceAll(strings.Join(w.Lines(), "\n"), "#     notify_master_rx", "# notify_master_rx")
-			f.reads(t, text+strings.ReplaceAll(instances, "PREEMPT", preempt))
+			f.reads(t, map[bool]string{true: script}[w.Insecure]+text+strings.ReplaceAll(instances, "PREEMPT", preempt))
 			if got := said(t, Examine(f)); got != want {
 				t.Errorf("%s, readiness %v: %s\n%s", driver, readiness, got, text)
 			}

@@ -209,11 +209,13 @@ func TestAccepted(t *testing.T) {
 				w := Wanted{
 					Driver: Driver(driver), Group: "VG", Members: []string{"OUT SIDE", "INSIDE"}, Kept: kept,
 					FIFO: filepath.Join(t.TempDir(), "f"), Owner: "daemon", TrackFile: track, Program: program, Flags: "--config /etc/c.conf",
+					Insecure: true, // keepalived -t complains of the script below without the two lines
 				}
 				lines := strings.Join(w.Lines(), "\n")
 				if kept != nil && !strings.Contains(lines, "eth2 weight 10") || strings.Contains(lines, "/usr/sbin/ctsync") {
 					t.Errorf("the group's other lines:\n%s", lines)
 				}
+				lines += "\nvrrp_script x {\n script /bin/true\n}\n"
 				path := written(t, "keepalived.conf", lines+instances)
 				if said := run(t, "ip", "netns", "exec", ns, "keepalived", "-t", "-l", "-f", path); strings.TrimSpace(said) != "" {
 					t.Errorf("%s, keepalived says:\n%s\n%s", driver, said, lines)

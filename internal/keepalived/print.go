@@ -26,6 +26,7 @@ type Wanted struct {
 	Kept      *Statement // the group as it is, whose other statements stay; or nil
 	FIFO      string     // path
 	Owner     string     // of the FIFO; empty or root: keepalived's own user
+	Insecure  bool       // the configuration that is there has scripts, and no script security
 	TrackFile string     // path; empty: readiness is not followed
 	Program   string     // what scripts call, as /usr/sbin/ctsync
 	Flags     string     // of the program, behind its words; empty: none
@@ -67,6 +68,11 @@ func (w *Wanted) global(p *printer) {
 			p.say("enable_dbus")
 		case Scripts:
 			p.say("# Scripts run as root only if nobody else can change them.")
+			p.say("script_user root")
+			p.say("enable_script_security")
+		}
+		if w.Insecure && w.Driver != Scripts {
+			p.say("# There are scripts. With reload_check_config keepalived does not start without these two.")
 			p.say("script_user root")
 			p.say("enable_script_security")
 		}

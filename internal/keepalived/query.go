@@ -138,6 +138,16 @@ func (c *Configuration) Scripts() (found []Script) {
 	return found
 }
 
+// InsecureScript is a script that keepalived runs without script security, nil if there is none. With reload_check_config it is a
+// fault of the configuration, at which keepalived ends (2.2.7).
+func (c *Configuration) InsecureScript() *Script {
+	scripts := c.Scripts()
+	if global := c.Global(); len(scripts) == 0 || global.Has("enable_script_security") {
+		return nil
+	}
+	return &scripts[0]
+}
+
 func isScript(in, s *Statement) bool {
 	switch k := s.Keyword(); {
 	case strings.Contains(k, "fifo") && !strings.HasSuffix(k, "_script"), k == "notify_priority_changes":
