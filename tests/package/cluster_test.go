@@ -43,10 +43,14 @@ func (n *network) member(r *root, name string, number int) *machine {
 }
 
 // TestAgent: the resource agent is what Pacemaker's own tester wants, and says what is wrong.
-func TestAgent(t *testing.T) {
+func TestAgent(t *testing.T) { testAgent(t, clustered) }
+
+func TestNextDebianAgent(t *testing.T) { testAgent(t, clusteredNext) }
+
+func testAgent(t *testing.T, r *root) {
 	t.Parallel()
 	n := newNetwork(t)
-	m := n.member(clustered, "fw-a", 2)
+	m := n.member(r, "fw-a", 2)
 	m.agent()
 }
 
