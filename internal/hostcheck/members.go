@@ -45,7 +45,7 @@ func (s *subject) checkTracked() (found []Finding) {
 func checkReload(s *subject) (found []Finding) {
 	insecure := s.tree.InsecureScript()
 	switch checked := s.global.Has("reload_check_config"); {
-	case checked && insecure != nil: // seen with 2.2.7, which says no more than "permanent error CONFIG"
+	case checked && insecure != nil: // seen with 2.2.7 and 2.3.3, which say no more than "permanent error CONFIG"
 		found = append(found, problem("reload-stops", "add script_user root and enable_script_security to global_defs",
 			"there is a script, reload_check_config, and no script security: keepalived ends as soon as it is started the next time").at(insecure.At))
 	case !checked && insecure != nil:

@@ -139,7 +139,7 @@ func (c *Configuration) Scripts() (found []Script) {
 }
 
 // InsecureScript is a script that keepalived runs without script security, nil if there is none. With reload_check_config it is a
-// fault of the configuration, at which keepalived ends (2.2.7).
+// fault of the configuration, at which keepalived ends (2.2.7, 2.3.3).
 func (c *Configuration) InsecureScript() *Script {
 	scripts := c.Scripts()
 	if global := c.Global(); len(scripts) == 0 || global.Has("enable_script_security") {

@@ -221,6 +221,7 @@ func TestExamples(t *testing.T) {
 	m := bookworm.boot(t, "examples")
 	m.must(interfaces)
 	m.must(install + m.put(built(t, older)))
+	m.write("/etc/ctsync/ctsync.conf", configuration)
 	exampleFiles(m)
 }
 
