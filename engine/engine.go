@@ -265,10 +265,10 @@ func (e *Engine) addresses(addrs []netip.Addr) {
 	for _, a := range addrs {
 		addr := flow.HostFrom(a)
 		own[addr] = true
-		came = came || !e.filter.Own[addr]
+		came = came || !e.filter.Own()[addr]
 	}
-	e.evict.addressesNow(own, e.filter.Own, e.now)
-	e.filter.Own = own
+	e.evict.addressesNow(own, e.filter.Own(), e.now)
+	e.filter.SetOwn(own)
 	if came {
 		e.addJob(e.dropUnaccepted())
 	}
@@ -276,7 +276,7 @@ func (e *Engine) addresses(addrs []netip.Addr) {
 
 // refilter replaces the filter; own addresses stay. What it newly refuses or accepts a dump finds out.
 func (e *Engine) refilter(f flow.Filter) {
-	f.Own = e.filter.Own
+	f.SetOwn(e.filter.Own())
 	e.filter = f
 	e.allEvents = true // what the old one accepted is in the caches
 	e.addJob(e.dropUnaccepted())

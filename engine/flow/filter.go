@@ -19,7 +19,8 @@ type Filter struct {
 	After time.Duration // how old a flow must be to be replicated
 
 	Ignore []netip.Prefix
-	Own    map[Host]bool // addresses of this node, always ignored
+	own    map[Host]bool // addresses of this node, always ignored
+	ranges *ranges       // all of these; nil: to be made
 
 	// Helpers are those whose expectations are replicated, or all of them. A name stands for those with a port
 	// too, which the kernel appends to a helper on a port that is not its usual one: ftp-2121.
@@ -41,20 +42,17 @@ func (f *Filter) acceptsAny(k *Key, v *Value) bool {
 	if f.Some && !f.Protocols[k.L4] {
 		return false
 	}
-	if f.Own[Host{k.Src, k.L3}] || f.Own[Host{v.Reply.Src, k.L3}] {
-		return false
+	if f.ranges == nil {
+		f.ranges = f.makeRanges()
 	}
-	if len(f.Ignore) == 0 {
-		return true
-	}
-	src, dst := k.Src.Netip(k.L3), v.Reply.Src.Netip(k.L3)
-	for _, p := range f.Ignore {
-		if p.Contains(src) || p.Contains(dst) {
-			return false
-		}
-	}
-	return true
+	return !f.ranges.has(&k.Src, k.L3) && !f.ranges.has(&v.Reply.Src, k.L3)
 }
+
+// Own are the addresses of this node.
+func (f *Filter) Own() map[Host]bool { return f.own }
+
+// SetOwn replaces the addresses of this node. Who has the Filter alone may call it.
+func (f *Filter) SetOwn(own map[Host]bool) { f.own, f.ranges = own, nil }
 
 // Expects says whether the expectation x is replicated: that of a helper that is meant, of a master that is
 // replicated too. reply is the reply direction of the master, with its NAT: one to a virtual address that is

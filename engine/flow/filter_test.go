@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/rand"
 	"net/netip"
 	"testing"
 )
@@ -33,7 +34,7 @@ func TestExpects(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	every := Filter{AllHelpers: true, Own: map[Host]bool{{Addr: key.Dst, L3: IPv4}: true}}
+	every := Filter{AllHelpers: true, own: map[Host]bool{{Addr: key.Dst, L3: IPv4}: true}}
 	if every.Expects(&Flow{}, Tuple{}) {
 		t.Error("one without a master")
 	}
@@ -42,5 +43,46 @@ func TestExpects(t *testing.T) {
 	}
 	if reply := (Tuple{Src: Addr{10, 0, 0, 80}, Dst: key.Src}); !every.Expects(expectation("ftp"), reply) {
 		t.Error("of one to a virtual address that is translated on")
+	}
+}
+
+// TestRangesEqualPrefixes: what is compared fast says what the prefixes and the map would say.
+func TestRangesEqualPrefixes(t *testing.T) {
+	rng := rand.New(rand.NewSource(1))
+	near := func(four bool) netip.Addr { // few bits differ, so that many match
+		var b [16]byte
+		for i := range b {
+			b[i] = byte(rng.Intn(2))
+		}
+		if four {
+			return netip.AddrFrom4([4]byte(b[:4]))
+		}
+		return netip.AddrFrom16(b)
+	}
+	met := map[bool]int{}
+	for range 300 {
+		f := Filter{own: map[Host]bool{}}
+		for range rng.Intn(4) {
+			a := near(rng.Intn(2) == 0)
+			f.Ignore = append(f.Ignore, netip.PrefixFrom(a, rng.Intn(a.BitLen()+1)))
+			f.own[HostFrom(near(rng.Intn(2) == 0))] = rng.Intn(4) > 0
+		}
+		for range 100 {
+			h := HostFrom(near(rng.Intn(2) == 0))
+			want := f.own[h]
+			for _, p := range f.Ignore {
+				want = want || p.Contains(h.Addr.Netip(h.L3))
+			}
+			met[want]++
+			k, v := Key{L3: h.L3}, Value{}
+			k.Src = h.Addr
+			v.Reply.Src = h.Addr
+			if got := !f.Accepts(&k, &v); got != want {
+				t.Fatalf("%v in %v and %v: %v", h.Addr.Netip(h.L3), f.Ignore, f.own, got)
+			}
+		}
+	}
+	if met[true] < 1000 || met[false] < 1000 {
+		t.Errorf("met %v", met)
 	}
 }

@@ -120,7 +120,7 @@ func TestFilterAccepts(t *testing.T) {
 	plain6 := Value{Reply: k6.Inverse()}
 	only := func(l4 uint8) (f Filter) { f.Some, f.Protocols[l4] = true, true; return f }
 	ignore := func(s string) Filter { return Filter{Ignore: []netip.Prefix{netip.MustParsePrefix(s)}} }
-	own := func(s string) Filter { return Filter{Own: map[Host]bool{HostFrom(netip.MustParseAddr(s)): true}} }
+	own := func(s string) Filter { return Filter{own: map[Host]bool{HostFrom(netip.MustParseAddr(s)): true}} }
 	for _, c := range []struct {
 		name string
 		f    Filter
