@@ -23,6 +23,8 @@ func (e *Engine) found(r ref, res *flow.Result) {
 	switch {
 	case res.Errno == 0 && res.Flow.Key == ent.Key:
 		e.foundItself(r, &res.Flow)
+	case res.Errno == 0 && ent.Kern&kPresent != 0:
+		e.dirtyAgain(r) // a packet has made it meanwhile: nothing is in its way
 	case res.Errno == 0:
 		e.foundObstacle(r, &res.Flow)
 	case res.Errno == syscall.ENOENT && res.Kind == flow.OpGet:

@@ -177,6 +177,30 @@ func TestWhatLeftWithTheAddressHasASuccessor(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestAPacketDuringTheLookAtAnObstacle makes another incarnation of the flow, in the way of which nothing is (8417).
+func TestAPacketDuringTheLookAtAnObstacle(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f, other := conn(8, vip), conn(7, vip)
+	f.Reply.DstL4, other.Reply.DstL4 = 5000, 5000
+	p.packet(p.a, f)
+	p.advance(100 * time.Millisecond)
+	p.packet(p.b, other)
+	p.b.late = func(k flow.OpKind) bool { return k == flow.OpGetReply }
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	f.Reply.DstL4 = 5001
+	p.packet(p.b, f)
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantLists(2, 0)
+	p.b.wantKernel(7, 8)
+	if own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key)); own.Bits != 0 {
+		t.Fatalf("%+v: only a dump tells of it", own)
+	}
+	p.b.ops = nil
+}
+
 // TestATakeoverDuringADelete of what a packet met: the next incarnation is adopted, which the leader lists (208).
 func TestATakeoverDuringADelete(t *testing.T) {
 	p := activeAndStandby(t)
