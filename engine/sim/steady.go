@@ -130,7 +130,7 @@ func (j *judge) owed(n *node, epoch wire.Epoch, l *engine.Listed) bool {
 }
 
 // goesOn says that l of epoch's log is a flow that began there while that node decided, and of which no node that decides has
-// told the end, nor one of its key's since.
+// told the end, nor one of its key's since, and whose key no packet has used anew, whoever met it.
 func (j *judge) goesOn(n *node, epoch wire.Epoch, l *engine.Listed) bool {
 	h := j.logs[epoch]
 	began, told := h.born[l.Born]
@@ -141,6 +141,9 @@ func (j *judge) goesOn(n *node, epoch wire.Epoch, l *engine.Listed) bool {
 		for i := range o.recs[l.Flow.Key] {
 			r := &o.recs[l.Flow.Key][i]
 			if r.Bits&cache.Ended != 0 && (r.Flow.Mark == l.Flow.Mark || o.told[r.Seq].After(h.told[l.Seq])) {
+				return false
+			}
+			if r.Flow.Mark > l.Flow.Mark { // packets make ever higher ones
 				return false
 			}
 		}
