@@ -98,6 +98,7 @@
 //   - What is being deleted is nothing to adopt (208), and a create of a standby that nobody answered is in doubt until it
 //     is known what came of it (6495).
 //   - What the node that acted meanwhile lists is newer than what left with the address (6480).
+//   - Nothing is in the way of a flow that a packet made while the kernel was asked what is (8417).
 //   - What follows an end that was held back is written at a standby as any other own flow that its leader lists (3428).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
@@ -110,7 +111,15 @@
 //     that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
-//   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044).
+//   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044), and one that
+//     knew of a reply keeps that, though the next leader has not heard of it (8256).
+//   - What a live active node lists that this one ended before it stepped down is adopted only when that node steps back or
+//     has been silent for three seconds, even if it began anew there: when it began is not known well enough (9226).
+//   - A takeover that begins while an operation of the takeover before it is unanswered goes on with what that one was about,
+//     though another node had the next incarnation in between (9508).
+//   - A closed connection that a node that began anew lists as open, from a kernel that missed the close, runs down in the
+//     kernel of a standby that saw it close (7503).
+//   - A mark that a copy ended stays until the next proof, though its leader has just become complete (8404).
 //   - An operator who has a node forget what it heard (flush external) has it forget what it adopted: a flow that ended
 //     meanwhile may be adopted again (478).
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump

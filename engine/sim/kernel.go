@@ -48,7 +48,7 @@ type kentry struct {
 	masq     bool // made by a masquerade rule: goes with its address
 	injected bool // made by ctsync and not met by a packet since
 	liberal  bool
-	stuck    uint32    // bits of an incarnation before, over which ctsync wrote this one: the kernel never forgets them
+	stuck    uint32    // bits that the kernel never forgets: of an incarnation before, over which ctsync wrote this one, or that an update lacked
 	made     time.Time // by a packet
 	seen     time.Time // last packet
 	replied  time.Time // the first reply, if it met this node
@@ -269,7 +269,8 @@ func (k *kernel) update(f *flow.Flow) syscall.Errno {
 	if e == nil || e.f.Key != f.Key {
 		return syscall.ENOENT
 	}
-	if e.f.Status&sticky&^f.Status != 0 {
+	if more := e.f.Status & sticky &^ f.Status; more != 0 {
+		e.stuck |= more
 		return syscall.EBUSY
 	}
 	k.n.w.judge.updating(k.n, e, f)
