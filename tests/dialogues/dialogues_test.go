@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,9 @@ func TestDialogues(t *testing.T) {
 	})
 	ts.each("talk again after the failback", (*call).talk)
 	ts.related(l.R1)
+	ts.orphan(l.R1)
+	ts.takeover(l.R2, l.R1.StopKeepalived)
+	ts.each("talk without the control connection, after a takeover", (*call).talk)
 	for _, d := range table {
 		t.Run(d.name, func(t *testing.T) {
 			for _, w := range ts.wrong[d.name] {
@@ -106,6 +110,24 @@ func (ts *talkers) announce(master *lab.Router) {
 	}
 	ts.listed(master, "internal", len(a))
 	ts.listed(master.Peer, "external", len(b))
+}
+
+// orphan ends the control connections in the master's kernel, of which what they announced lives on: but for PPTP, whose
+// tunnel ends with it.
+func (ts *talkers) orphan(master *lab.Router) {
+	ts.t.Helper()
+	ts.each("end the control connection", func(c *call) error {
+		if c.helper == "pptp" {
+			return nil
+		}
+		family := "ipv4"
+		if c.ipv6 {
+			family = "ipv6"
+		}
+		_, err := master.Run("conntrack", "-D", "-f", family, "-p", c.l4, "--dport", strconv.Itoa(int(c.master)))
+		return err
+	})
+	ts.each("talk without the control connection", (*call).talk)
 }
 
 // listed waits until a cache's listing of expectations has that many rows below its heading, and the statistics
