@@ -163,3 +163,18 @@ func TestAClosedConnectionThatIsRefreshed(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestAClosedConnectionLastsAsLongAsTheLeaders at a standby whose own entry of it has less time left (seed 5044).
+func TestAClosedConnectionLastsAsLongAsTheLeaders(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.State, f.Timeout = flow.TCPTimeWait, 3
+	p.packet(p.b, f)
+	f.Timeout = 100
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("update 1")
+	if got := p.b.kernel[f.Key].Timeout; got < 99 || got > 100 {
+		t.Errorf("%d s", got)
+	}
+}

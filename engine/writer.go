@@ -284,9 +284,12 @@ const sticky = flow.SeenReply | flow.Assured
 // its timeout, since a packet of it may just have met this node.
 func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	if c := e.log.Lives(r); c != nil {
-		timeout := e.lasting(r, c)
-		if !e.isClosed(r, c) {
-			timeout = max(f.Timeout, c.Value.Timeout)
+		timeout := max(f.Timeout, c.Value.Timeout)
+		switch closed := e.isClosed(r, c); {
+		case closed && flow.Closed(&f.Key, &f.Value):
+			timeout = max(f.Timeout, e.lasting(r, c))
+		case closed:
+			timeout = e.lasting(r, c) // here, as the leader has not heard
 		}
 		f.Value = c.Value.Value
 		f.Timeout = timeout
