@@ -78,7 +78,7 @@ func (j *judge) started(n *node) {
 func (j *judge) stepped(n *node, in engine.Input, out *engine.Output) {
 	j.roles(n)
 	if n.role == engine.Standby {
-		j.of(n).ready = n.file
+		j.of(n).ready = n.ready == engine.Ready // by this run's own word: the file may say what the run before said
 	}
 	j.eligible()
 	if beats(out) {
