@@ -146,3 +146,55 @@ func TestWhatFollowedAHeldEndIsWritten(t *testing.T) {
 	p.advance(140 * time.Millisecond)
 	p.b.wantOps("update 1")
 }
+
+// TestAnotherFlowEndedHere, under the key of one that is translated otherwise and is taken over from a node that acts
+// still, as far as is known (2747).
+func TestAnotherFlowEndedHere(t *testing.T) {
+	p := activeAndStandby(t)
+	old, f, other := conn(1, vip), conn(1, vip), conn(2, noNAT)
+	old.Reply.DstL4, f.Reply.DstL4 = 5000, 5001
+	p.packet(p.a, old)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return true }
+	p.event(p.a, flow.EventDestroy, old)
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(time.Second)
+	p.cut = nil
+	p.lose = func(from *fake, typ wire.Type) bool { return typ == wire.Want || typ == wire.Data }
+	delete(p.b.kernel, old.Key) // unheard
+	p.packet(p.b, other)
+	p.advance(200 * time.Millisecond)
+	p.lose = func(from *fake, typ wire.Type) bool { return typ == wire.Want || from == p.a && typ == wire.Data }
+	p.packet(p.b, f)
+	p.settle()
+	p.a.ops = nil
+	p.notice(p.a, vrrp.Master)
+	p.settle()
+	p.a.wantOps("create 1")
+	if got := p.a.kernel[f.Key].Reply; got != f.Reply {
+		t.Errorf("reply %v", got)
+	}
+	p.b.ops = nil
+}
+
+// TestAConnectionThatClosedUnwritten by a standby that takes over meanwhile is closed there too (3776).
+func TestAConnectionThatClosedUnwritten(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.mute = true
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(5 * time.Millisecond)
+	p.b.mute = false
+	p.notice(p.b, vrrp.Master)
+	p.advance(2 * time.Second)
+	p.b.wantRole(Active)
+	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Errorf("state %d", got)
+	}
+	p.b.ops = nil
+}

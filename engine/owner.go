@@ -156,9 +156,14 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case ent.Kern&kLiberal == 0 || e.ranDown(ent) && !e.isClosed(r, own):
+	case ent.Kern&kLiberal == 0 || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
+}
+
+// followed says that our kernel's entry ent is as p, which led us, lists it.
+func (e *Engine) followed(p *peer, ent *entry) bool {
+	return e.writes() && p == e.peers.leader && e.writer.filled && ent.Kern&(kDirty|kFlight|kLater) == 0
 }
 
 // leftBehind says that own entry r, which our kernel has not, is from before p acted: what p lists under its key is the
@@ -175,10 +180,11 @@ func (e *Engine) ranDown(ent *entry) bool {
 }
 
 // endedHere says that entry r ended here, while this node acted, later than p can have listed it as copy c says, or
-// perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there.
+// perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there, nor
+// does the end of one that was translated otherwise.
 func (e *Engine) endedHere(p *peer, r ref, c *copyOf) bool {
 	t := e.log.Get(r)
-	if t == nil || t.Bits&(cache.Ended|cache.Dead) != cache.Ended|cache.Dead || t.Seq <= e.role.from {
+	if t == nil || t.Bits&(cache.Ended|cache.Dead) != cache.Ended|cache.Dead || t.Seq <= e.role.from || t.Value.Reply != c.Value.Reply {
 		return false
 	}
 	if p.role != Standby && p.live(e.now) {

@@ -100,6 +100,9 @@
 //   - What the node that acted meanwhile lists is newer than what left with the address (6480).
 //   - Nothing is in the way of a flow that a packet made while the kernel was asked what is (8417).
 //   - What follows an end that was held back is written at a standby as any other own flow that its leader lists (3428).
+//   - An end here says nothing of a flow that another node lists translated otherwise (2747); a connection that closed while
+//     nothing could be written is written at the takeover (3776), and as the leader lists it, not as our own has run down
+//     (5044).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
