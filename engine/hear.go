@@ -278,7 +278,7 @@ func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if !another || p != e.peers.leader || e.role.is != Standby || e.log.Lives(r) != nil {
 		return
 	}
-	e.tbl.Drop(r, kernelOwner) // what a packet made of the one before is over
+	e.dropAside(r) // what a packet made of the one before is over
 	if c.Value.extra != 0 {
 		ent.Kern |= kReborn
 	}

@@ -41,7 +41,7 @@ type beatMark struct {
 const (
 	beatEvery  = 100 * time.Millisecond
 	quietBeat  = 500 * time.Millisecond // instead, see quiet
-	flushEvery = time.Millisecond
+	flushEvery = 500 * time.Microsecond
 	// liveBudget and repairBudget are the most datagrams of one flush: a burst has to fit into the peer's
 	// socket buffer.
 	liveBudget   = 32
