@@ -173,7 +173,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	ent := e.tbl.Entry(r)
 	e.writer.somethingWent = true
 	wasPresent, written := ent.Kern&kPresent != 0, ent.Kern&(kLiberal|kFlight|kRewrite) != 0
-	unwritten := wasPresent && ent.Kern&(kRewrite|kFlight) != 0
+	unwritten := ent.Kern&(kRewrite|kFlight|kDirty) != 0
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}

@@ -218,3 +218,37 @@ func TestACopyThatWentUnseen(t *testing.T) {
 	p.b.wantLists(0, 0)
 	p.a.ops = nil
 }
+
+// TestWhatRanOutWaitsForItsTurn: with much to write in a takeover the end of an entry from before may be told when it is
+// known to be gone and has not been written anew yet.
+func TestWhatRanOutWaitsForItsTurn(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	var flows []flow.Flow
+	for i := range maxOutstanding + maxOpsPerStep + 50 { // so that some wait
+		flows = append(flows, p.packet(p.a, conn(1+i, noNAT)))
+	}
+	p.advance(time.Second)
+	p.swap(p.a, p.b)
+	for i := range flows {
+		flows[i].Timeout--
+		p.event(p.b, flow.EventUpdate, flows[i])
+	}
+	p.advance(time.Second)
+	p.a.late = everything
+	delete(p.a.kernel, flows[0].Key)
+	p.notice(p.a, vrrp.Master)
+	p.notice(p.b, vrrp.Backup)
+	p.settle()
+	p.a.answer()
+	p.a.late = everything
+	p.settle()
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: flows[0]}}})
+	p.settle()
+	p.a.answer()
+	p.advance(time.Second)
+	if _, there := p.a.kernel[flows[0].Key]; !there {
+		t.Error("it is not there")
+	}
+	p.a.wantLists(len(flows), 0)
+	p.a.ops, p.b.ops = nil, nil
+}
