@@ -184,7 +184,7 @@ func (l *loop) list(page func(at uint32, into []flow.Flow) (int, uint32), each f
 	return nil
 }
 
-// stuck says for how long the loop has not stepped; the engine asks for a step every 100 ms.
+// stuck says for how long the loop has not stepped; the engine asks for one twice a second at least.
 func (l *loop) stuck() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
