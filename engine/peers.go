@@ -87,6 +87,9 @@ func (p *peer) proven(now time.Time) bool {
 	return !p.provenAt.IsZero() && now.Sub(p.provenAt) < liveFor && !p.leaving
 }
 
+// keepsUp says that it has, or had within the last seconds, every flow of this node.
+func (p *peer) keepsUp(now time.Time) bool { return now.Sub(p.caughtUp) <= liveFor }
+
 // adoptable says that its flows may become ours (PROTOCOL O2): it was active once.
 func (p *peer) adoptable() bool { return p.activation > 0 }
 
@@ -139,13 +142,13 @@ func (s *peerSet) each(visit func(*peer)) {
 	}
 }
 
+// any says whether is holds for one of the peers.
+func (s *peerSet) any(is func(*peer) bool) bool {
+	return slices.ContainsFunc(s.list, func(p *peer) bool { return p != nil && is(p) })
+}
+
 func (s *peerSet) anyLive(now time.Time) bool {
-	for _, p := range s.list {
-		if p != nil && p.live(now) {
-			return true
-		}
-	}
-	return false
+	return s.any(func(p *peer) bool { return p.live(now) })
 }
 
 func (s *peerSet) restartLeases(now time.Time) {

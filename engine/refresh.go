@@ -29,16 +29,17 @@ const (
 // lasting is how many seconds entry r shall have left in our kernel at any time, as copy c says: c's timeout, or
 // commit-timeout. What is closed runs down instead.
 func (e *Engine) lasting(r ref, c *copyOf) uint32 {
-	t, limit := e.timeoutOf(r, c), uint32(e.cfg.CommitTimeout/time.Second)
+	limit := uint32(e.cfg.CommitTimeout / time.Second)
+	left, closed := e.runsDown(r, c)
 	switch {
-	case e.isClosed(r, c) && limit > 0:
-		return max(min(t, limit), 1)
-	case e.isClosed(r, c):
-		return max(t, 1)
+	case closed && limit > 0:
+		return max(min(left, limit), 1)
+	case closed:
+		return max(left, 1)
 	case limit > 0:
-		t = limit
+		return max(limit, leastTimeout)
 	}
-	return max(t, leastTimeout)
+	return max(c.Value.Timeout, leastTimeout)
 }
 
 // spare is what a hot standby's copies have besides.

@@ -169,9 +169,7 @@ func (e *Engine) ready() Readiness {
 
 // Followed says that a peer has, or had within the last seconds, every flow of this node.
 func (e *Engine) Followed() bool {
-	found := false
-	e.peers.each(func(p *peer) { found = found || (p.live(e.now) && e.now.Sub(p.caughtUp) <= liveFor) })
-	return found
+	return e.peers.any(func(p *peer) bool { return p.live(e.now) && p.keepsUp(e.now) })
 }
 
 // readyFor is how long a node stays ready after its leader stepped down or fell silent. That is just when it is
@@ -184,12 +182,7 @@ func (e *Engine) readyStill() bool {
 	if e.role.readyAt.IsZero() || e.now.Sub(e.role.readyAt) > readyFor || !e.complete() {
 		return false
 	}
-	for _, p := range e.peers.list {
-		if p != nil && p.live(e.now) && p.role != Standby {
-			return false
-		}
-	}
-	return true
+	return !e.peers.any(func(p *peer) bool { return p.live(e.now) && p.role != Standby })
 }
 
 // behindFor is how long a ready node may be behind with writing to its kernel: a burst of new flows must not move
@@ -216,13 +209,12 @@ func (e *Engine) tooManyFailures() bool {
 	return n > 10 && l != nil && n*100 > l.rep.Live
 }
 
-// leave is the last word before the daemon stops.
 // Untold says that this node acts and a peer that is heard has not acknowledged all that is here.
-func (e *Engine) Untold() (untold bool) {
-	e.peers.each(func(p *peer) { untold = untold || p.live(e.now) && p.theyHave < e.log.Last })
-	return untold && e.role.is != Standby
+func (e *Engine) Untold() bool {
+	return e.role.is != Standby && e.peers.any(func(p *peer) bool { return p.live(e.now) && p.theyHave < e.log.Last })
 }
 
+// leave is the last word before the daemon stops.
 func (e *Engine) leave() {
 	e.allGrowUp()
 	e.send.leaving, e.send.beatNow = true, true

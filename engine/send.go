@@ -136,12 +136,7 @@ func (e *Engine) flushAt() time.Time {
 }
 
 func (e *Engine) giving() bool {
-	for _, p := range e.peers.list {
-		if p != nil && p.give.credit > 0 {
-			return true
-		}
-	}
-	return false
+	return e.peers.any(func(p *peer) bool { return p.give.credit > 0 })
 }
 
 // flush sends what is due.
@@ -280,11 +275,10 @@ func (e *Engine) quiet() bool {
 	if e.now.Sub(e.send.stirred) < 2*time.Second || !e.complete() || !e.peers.anyLive(e.now) || l != nil && e.role.is == Standby && !e.peers.settled {
 		return false
 	}
-	quiet := true
-	e.peers.each(func(p *peer) {
-		quiet = quiet && (!p.live(e.now) || p.proven(e.now) && p.theyHave == e.log.Last && p.rep.Complete(p.last) && !p.hardOfHearing)
+	return !e.peers.any(func(p *peer) bool {
+		good := p.proven(e.now) && p.theyHave == e.log.Last && p.rep.Complete(p.last) && !p.hardOfHearing
+		return p.live(e.now) && !good
 	})
-	return quiet
 }
 
 // complete says that the own cache describes this whole kernel table.

@@ -145,7 +145,7 @@ func (e *Engine) verdict() (Verdict, string) {
 	}
 	behind := ""
 	e.peers.each(func(p *peer) {
-		if p.live(e.now) && e.now.Sub(p.caughtUp) > liveFor {
+		if p.live(e.now) && !p.keepsUp(e.now) {
 			behind = p.name
 		}
 	})
