@@ -149,13 +149,14 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 }
 
 func (e *Events) receive(wait bool, want int) (int, error) {
-	switch {
-	case !wait:
+	if !wait {
 		return e.batch.Try(e.conn, want)
-	case e.busy:
-		return e.batch.Receive(e.conn, want, gather)
 	}
-	return e.batch.Receive(e.conn, want, 0)
+	pause := time.Duration(0)
+	if e.busy {
+		pause = gather
+	}
+	return e.batch.Receive(e.conn, want, pause)
 }
 
 // closedOr is net.ErrClosed after Close, as promised.

@@ -26,7 +26,7 @@ type reader struct {
 }
 
 func newReader(p *port) *reader {
-	return &reader{socket: p.socket, links: p.links, batch: rawio.NewBatch(batch, bufferSize), datagrams: make([]Datagram, 0, batch)}
+	return &reader{socket: p.socket, links: p.links, batch: rawio.NewNamedBatch(batch, bufferSize), datagrams: make([]Datagram, 0, batch)}
 }
 
 // run reads until the socket is closed.

@@ -13,7 +13,7 @@ import (
 type Batch struct {
 	headers []mmsghdr
 	iovecs  []unix.Iovec
-	names   []unix.RawSockaddrInet6
+	names   []unix.RawSockaddrInet6 // none: nobody asks who sent it
 	buffer  []byte
 	size    int
 
@@ -35,7 +35,7 @@ type mmsghdr struct {
 // NewBatch has room for so many datagrams of size bytes; what is longer is cut.
 func NewBatch(datagrams, size int) *Batch {
 	b := &Batch{
-		headers: make([]mmsghdr, datagrams), iovecs: make([]unix.Iovec, datagrams), names: make([]unix.RawSockaddrInet6, datagrams),
+		headers: make([]mmsghdr, datagrams), iovecs: make([]unix.Iovec, datagrams),
 		buffer: make([]byte, datagrams*size), size: size,
 	}
 	for i := range b.headers {
@@ -45,6 +45,13 @@ func NewBatch(datagrams, size int) *Batch {
 		b.headers[i].hdr.SetIovlen(1)
 	}
 	b.ready, b.now = b.receiveOnce, func(fd uintptr) { b.fd = fd; b.receive() }
+	return b
+}
+
+// NewNamedBatch is one that tells who sent each datagram, too.
+func NewNamedBatch(datagrams, size int) *Batch {
+	b := NewBatch(datagrams, size)
+	b.names = make([]unix.RawSockaddrInet6, datagrams)
 	return b
 }
 
@@ -101,9 +108,9 @@ func (b *Batch) taken() (int, error) {
 }
 
 func (b *Batch) receive() {
-	for i := range b.headers[:b.want] {
+	for i := range b.names[:min(b.want, len(b.names))] {
 		h := &b.headers[i].hdr
-		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names[i])), unix.SizeofSockaddrInet6
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names[i])), unix.SizeofSockaddrInet6 // the kernel has set the length of the last
 	}
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, b.fd, uintptr(unsafe.Pointer(&b.headers[0])), uintptr(b.want), unix.MSG_DONTWAIT, 0, 0)
@@ -121,7 +128,7 @@ func (b *Batch) Datagram(i int) (data []byte, whole bool) {
 	return b.buffer[at : at+min(int(h.length), b.size)], h.hdr.Flags&unix.MSG_TRUNC == 0
 }
 
-// From is who sent the i-th, without a zone; the zero value if that is no internet address.
+// From is who sent the i-th of a named batch, without a zone; the zero value if that is no internet address.
 func (b *Batch) From(i int) netip.AddrPort {
 	name := &b.names[i]
 	port := func(p *uint16) uint16 {

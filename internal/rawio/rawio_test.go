@@ -42,7 +42,7 @@ func TestThereAndBack(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			in := NewBatch(3, 8)
+			in := NewNamedBatch(3, 8)
 			var got []string
 			for len(got) < 4 {
 				n, err := b.Receive(in, 3)

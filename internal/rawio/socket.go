@@ -1,6 +1,7 @@
 package rawio
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -40,20 +41,13 @@ func NewSocket(c *net.UDPConn) (*Socket, error) {
 	}
 	e := raw.Control(func(fd uintptr) { s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	if e != nil || err != nil {
-		return nil, fmt.Errorf("rawio: take over a socket: %w", firstOf(e, err))
+		return nil, fmt.Errorf("rawio: take over a socket: %w", cmp.Or(e, err))
 	}
 	if err := s.watch(); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("rawio: watch a socket: %w", err)
 	}
 	return s, nil
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func (s *Socket) watch() error {
@@ -164,7 +158,7 @@ func (s *Socket) Conn() (c net.PacketConn, err error) {
 		defer f.Close()
 		c, err = net.FilePacketConn(f)
 	})
-	return c, firstOf(closed, err)
+	return c, cmp.Or(closed, err)
 }
 
 // Close ends a Receive under way and all later calls.
