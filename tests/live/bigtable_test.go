@@ -48,23 +48,29 @@ func room(t *testing.T, flows int) {
 	if need <= max {
 		return
 	}
-	unlock, err := lockTable(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(unlock)
-	old, err := readLimits()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(tableSaved, []byte(strings.Join(old, " ")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	old := holdTable(t)
 	want := []string{strconv.Itoa(need), strconv.Itoa(need)}
 	if err := writeLimits(want); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("nf_conntrack_max and nf_conntrack_buckets: %v, were %v", want, old)
+}
+
+// holdTable has the lock until the test's end, and gives what the limits are and will be again.
+func holdTable(t *testing.T) (old []string) {
+	t.Helper()
+	unlock, err := lockTable(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(unlock)
+	if old, err = readLimits(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tableSaved, []byte(strings.Join(old, " ")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return old
 }
 
 // lockTable waits for the lock, or not with LOCK_NB, and puts back what a killed holder left. unlock does too.

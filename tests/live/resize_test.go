@@ -65,23 +65,12 @@ func resyncWhile(t *testing.T, r *lab.Router, resize func()) (again int) {
 	return int(state(t, r).Kernel.Dumps-before) - 1
 }
 
-// resizer gives what makes the hash table half as large, and then as it was, in turns. At the test's end it is as it
+// resizer gives what makes the hash table twice as large, and then as it was, in turns. At the test's end it is as it
 // was, or sooner if the test is killed and another begins.
 func resizer(t *testing.T) func() {
 	t.Helper()
 	if _, err := os.Stat(tableSaved); err != nil { // else room has the lock, and has written down what there was
-		unlock, err := lockTable(0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(unlock)
-		old, err := readLimits()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(tableSaved, []byte(strings.Join(old, " ")), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		holdTable(t)
 	}
 	limits, err := readLimits()
 	if err != nil {
@@ -91,7 +80,7 @@ func resizer(t *testing.T) func() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sizes := []string{strconv.Itoa(size / 2), limits[1]}
+	sizes := []string{strconv.Itoa(2 * size), limits[1]}
 	return func() {
 		if err := os.WriteFile(tableLimits[1], []byte(sizes[0]), 0); err != nil {
 			t.Fatal(err)
