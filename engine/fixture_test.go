@@ -414,7 +414,19 @@ func activeAndStandby(t testing.TB, options ...option) *pair {
 }
 
 func (p *pair) swap(from, to *fake) {
+	p.move(from, to)
+	p.advance(time.Second)
+}
+
+// move is a swap at whose beginning time stands still.
+func (p *pair) move(from, to *fake) {
 	p.notice(to, vrrp.Master)
 	p.notice(from, vrrp.Backup)
-	p.advance(time.Second)
+	p.settle()
+}
+
+// ranOut tells n that its kernel's entry f ran out, which is no more there.
+func (p *pair) ranOut(n *fake, f flow.Flow) {
+	p.tell(n, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
+	p.settle()
 }

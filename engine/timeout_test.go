@@ -149,15 +149,12 @@ func TestWhatRunsOutDuringATakeover(t *testing.T) {
 			p.advance(time.Second)
 			p.a.late = everything
 			delete(p.a.kernel, f.Key) // and its event is on the way
-			p.notice(p.a, vrrp.Master)
-			p.notice(p.b, vrrp.Backup)
-			p.settle()
+			p.move(p.b, p.a)
 			if answered {
 				p.a.answer()
 				p.settle()
 			}
-			p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
-			p.settle()
+			p.ranOut(p.a, f)
 			if !answered {
 				p.a.answer()
 			}
@@ -186,11 +183,8 @@ func TestWhatIsStillOursRunsOutDuringATakeover(t *testing.T) {
 	p.advance(100 * time.Millisecond)
 	p.a.late = everything
 	delete(p.a.kernel, f.Key)
-	p.notice(p.a, vrrp.Master)
-	p.notice(p.b, vrrp.Backup)
-	p.settle()
-	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
-	p.settle()
+	p.move(p.b, p.a)
+	p.ranOut(p.a, f)
 	p.a.answer()
 	p.advance(time.Second)
 	p.a.wantKernel(1)
@@ -236,14 +230,11 @@ func TestWhatRanOutWaitsForItsTurn(t *testing.T) {
 	p.advance(time.Second)
 	p.a.late = everything
 	delete(p.a.kernel, flows[0].Key)
-	p.notice(p.a, vrrp.Master)
-	p.notice(p.b, vrrp.Backup)
-	p.settle()
+	p.move(p.b, p.a)
 	p.a.answer()
 	p.a.late = everything
 	p.settle()
-	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: flows[0]}}})
-	p.settle()
+	p.ranOut(p.a, flows[0])
 	p.a.answer()
 	p.advance(time.Second)
 	if _, there := p.a.kernel[flows[0].Key]; !there {
