@@ -134,6 +134,16 @@ func (c *call) opened(ch channel) {
 	c.open_, c.closers = append(c.open_, ch), append(c.closers, ch)
 }
 
+// elsewhere opens one that begins at a new port of h, to other, which h sees as to.
+func (c *call) elsewhere(h host, other *net.UDPConn, to netip.AddrPort) error {
+	first, err := h.udp(0)
+	if err != nil {
+		return err
+	}
+	c.opened(datagrams{first: first, other: other, to: to})
+	return nil
+}
+
 // talk has every open data connection say something each way.
 func (c *call) talk() error {
 	var errs []error

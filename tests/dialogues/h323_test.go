@@ -134,11 +134,9 @@ func h245Media(c *call) error {
 		return nil
 	}
 	for i, ear := range c.socks {
-		s, err := c.callee.udp(0)
-		if err != nil {
+		if err := c.elsewhere(c.callee, ear, netip.AddrPortFrom(c.peers[0].Addr(), c.peers[0].Port()+uint16(i))); err != nil {
 			return err
 		}
-		c.opened(datagrams{first: s, other: ear, to: netip.AddrPortFrom(c.peers[0].Addr(), c.peers[0].Port()+uint16(i))})
 	}
 	return nil
 }

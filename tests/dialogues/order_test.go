@@ -39,12 +39,10 @@ func runOrdered(t *testing.T, o lab.Options, lines ...string) *lab.Lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	for _, r := range l.Routers() {
-		if err := errors.Join(r.Daemon.Start(), r.StartKeepalived()); err != nil {
-			t.Fatal(err)
-		}
+	if err := l.Boot(); err != nil {
+		t.Fatal(err)
 	}
-	if err := errors.Join(l.WaitMaster(l.R1, 10*time.Second), move(l.R1), l.R2.WaitSynced(10*time.Second)); err != nil {
+	if err := errors.Join(move(l.R1), l.R2.WaitSynced(10*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -73,14 +73,7 @@ func rasDiscovery(c *call) error {
 }
 
 // rasElsewhere speaks to the gatekeeper at the port that it named.
-func rasElsewhere(c *call) error {
-	first, err := c.caller.udp(0)
-	if err != nil {
-		return err
-	}
-	c.opened(datagrams{first: first, other: c.socks[2], to: c.peers[0]})
-	return nil
-}
+func rasElsewhere(c *call) error { return c.elsewhere(c.caller, c.socks[2], c.peers[0]) }
 
 // registeredFor is how long a registration holds, in seconds: longer than the helper's expectations do.
 const registeredFor = 900

@@ -117,11 +117,4 @@ func sipRegister(c *call) error {
 }
 
 // sipIncoming calls the caller back, from another port than the registrar's.
-func sipIncoming(c *call) error {
-	s, err := c.callee.udp(0)
-	if err != nil {
-		return err
-	}
-	c.opened(datagrams{first: s, other: c.socks[0], to: c.peers[0]})
-	return nil
-}
+func sipIncoming(c *call) error { return c.elsewhere(c.callee, c.socks[0], c.peers[0]) }

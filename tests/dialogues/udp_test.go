@@ -57,14 +57,7 @@ func tftp(c *call) error {
 }
 
 // tftpData sends the file, to where the request came from.
-func tftpData(c *call) error {
-	s, err := c.callee.udp(0)
-	if err != nil {
-		return err
-	}
-	c.opened(datagrams{first: s, other: c.socks[0], to: c.peers[0]})
-	return nil
-}
+func tftpData(c *call) error { return c.elsewhere(c.callee, c.socks[0], c.peers[0]) }
 
 // amanda has the callee name three ports for the caller to connect to.
 func amanda(c *call) error {

@@ -199,8 +199,16 @@ func (l *Lab) makeDaemons() error {
 	return nil
 }
 
-// Start starts the daemons, then keepalived on both routers, and waits until r1 is master and r2 is synced.
+// Start is Boot, and waits until r2 is synced.
 func (l *Lab) Start() error {
+	if err := l.Boot(); err != nil {
+		return err
+	}
+	return l.R2.WaitSynced(10 * time.Second)
+}
+
+// Boot starts the daemons, then keepalived on both routers, and waits until r1 is master.
+func (l *Lab) Boot() error {
 	for _, r := range l.Routers() {
 		if err := r.startBus(); err != nil {
 			return err
@@ -214,10 +222,7 @@ func (l *Lab) Start() error {
 			return err
 		}
 	}
-	if err := l.WaitMaster(l.R1, 10*time.Second); err != nil {
-		return err
-	}
-	return l.R2.WaitSynced(10 * time.Second)
+	return l.WaitMaster(l.R1, 10*time.Second)
 }
 
 // TB is the part of *testing.T that Run needs.

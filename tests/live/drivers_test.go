@@ -1,7 +1,6 @@
 package live
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,12 +123,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	for _, r := range l.Routers() { // keepalived moves the addresses, as resource agents would
-		if err := errors.Join(r.Daemon.Start(), r.StartKeepalived()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := l.WaitMaster(l.R1, 10*time.Second); err != nil {
+	if err := l.Boot(); err != nil { // keepalived moves the addresses, as resource agents would
 		t.Fatal(err)
 	}
 	clusterIs(t, l.R1, "SECONDARY", 0)

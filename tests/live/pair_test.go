@@ -96,13 +96,7 @@ type status struct {
 		TakeoverAdopted                     int     `json:"takeover_adopted"`
 		TakeoverWritten                     int     `json:"takeover_written"`
 	}
-	Peers []struct {
-		Name, Epoch, Role, State, Address string
-		Behind, Lacks, Restarts           uint64
-		Flows                             int
-		Leader                            bool
-		LastHeard                         float64 `json:"last_heard"`
-	}
+	Peers []peerStatus
 	Links []struct {
 		Interface, Mode, State string
 		Up                     bool
@@ -185,24 +179,32 @@ func bothSynced(t *testing.T, l *lab.Lab, limit time.Duration) {
 	}
 }
 
+type peerStatus struct {
+	Name, Epoch, Role, State, Address string
+	Behind, Lacks, Restarts           uint64
+	Flows                             int
+	Leader                            bool
+	LastHeard                         float64 `json:"last_heard"`
+}
+
 // follows says that the leader is heard, and that all of its log is here.
 func (s status) follows() bool {
-	for _, p := range s.Peers {
-		if p.Leader {
-			return p.State == "in sync" && p.LastHeard < 0.25 && p.Behind == 0
-		}
-	}
-	return false
+	l, led := s.leader()
+	return led && l.State == "in sync" && l.LastHeard < 0.25 && l.Behind == 0
 }
 
 // led says that there is a leader, heard or starved for a moment.
 func (s status) led() bool {
-	for _, p := range s.Peers {
-		if p.Leader {
-			return p.LastHeard < 3
-		}
+	l, led := s.leader()
+	return led && l.LastHeard < 3
+}
+
+// leader is the peer that leads, if there is one.
+func (s status) leader() (l peerStatus, led bool) {
+	if i := slices.IndexFunc(s.Peers, func(p peerStatus) bool { return p.Leader }); i >= 0 {
+		return s.Peers[i], true
 	}
-	return false
+	return l, false
 }
 
 // alive fails the test if a conversation is reset, silent or moved.

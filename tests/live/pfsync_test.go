@@ -191,12 +191,7 @@ func pfsyncKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	for _, r := range l.Routers() {
-		if err := errors.Join(r.Daemon.Start(), r.StartKeepalived()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := l.WaitMaster(l.R1, 10*time.Second); err != nil {
+	if err := l.Boot(); err != nil {
 		t.Fatal(err)
 	}
 	talk(t, l, lab.Plan{TCP: 1})

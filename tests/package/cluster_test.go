@@ -117,13 +117,7 @@ func TestCluster(t *testing.T) {
 		p.crowd.during("the daemon hangs", 20*time.Second, func() { p.a.must("kill -STOP $(systemctl show -p MainPID --value ctsync)") })
 		p.unmoved()
 	}
-	p.crowd.during("node standby", 2*time.Second, func() {
-		p.a.must("crm -w node standby $(uname -n)")
-		p.b.primary(30 * time.Second)
-	})
-	p.moved()
-	p.b.must("crm node online $(uname -n)")
-	p.settled(p.a, p.b)
+	p.nodeStandby()
 	p.crowd.during("Pacemaker restarted", 2*time.Second, func() {
 		p.a.must("timeout 20 systemctl restart pacemaker")
 		p.b.primary(30 * time.Second)
@@ -151,6 +145,18 @@ func TestCluster(t *testing.T) {
 		p.b.primary(30 * time.Second)
 	})
 	p.moved()
+}
+
+// nodeStandby has the promoted node give everything to the other one, as before maintenance, and come back.
+func (p *pair) nodeStandby() {
+	p.t.Helper()
+	p.crowd.during("node standby", 2*time.Second, func() {
+		p.a.must("crm -w node standby $(uname -n)")
+		p.b.primary(30 * time.Second)
+	})
+	p.moved()
+	p.b.must("crm node online $(uname -n)")
+	p.settled(p.a, p.b)
 }
 
 // cluster has the node join it.

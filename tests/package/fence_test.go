@@ -125,13 +125,7 @@ func TestNextDebianCluster(t *testing.T) {
 	n.echo()
 	p.crowd.join(8)
 
-	p.crowd.during("node standby", 2*time.Second, func() {
-		p.a.must("crm -w node standby $(uname -n)")
-		p.b.primary(30 * time.Second)
-	})
-	p.moved()
-	p.b.must("crm node online $(uname -n)")
-	p.settled(p.a, p.b)
+	p.nodeStandby()
 
 	if os.Getenv("LONG") != "" {
 		off = p.parted(off)
