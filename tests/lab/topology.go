@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -155,10 +156,19 @@ func (r *Router) addresses() error {
 	if err := r.address(LAN, r.LANAddress()); err != nil || !r.lab.options.IPv6 {
 		return err
 	}
-	if err := r.address(WAN, r.WANAddress6()); err != nil {
-		return err
+	for link, prefix := range map[string]netip.Prefix{WAN: r.WANAddress6(), LAN: r.LANAddress6()} {
+		if err := errors.Join(r.address(link, prefix), r.askNeighboursSoon(link)); err != nil {
+			return err
+		}
 	}
-	return r.address(LAN, r.LANAddress6())
+	return nil
+}
+
+// askNeighboursSoon has the kernel ask for an IPv6 neighbour again after 100 ms, not after a second. It asks with the virtual
+// address as its own a moment before it takes packets to that address for itself (the route follows the address by a work
+// queue), and what is answered in between goes nowhere: a router that forwards at once lost a second now and then.
+func (r *Router) askNeighboursSoon(link string) error {
+	return r.sysctl("net/ipv6/neigh/"+link+"/retrans_time_ms", "100")
 }
 
 func (l *Lab) makeHosts() error {
