@@ -75,9 +75,7 @@ func appendOp(b []byte, seq uint32, flags uint16, op *flow.Op) []byte {
 func appendCreate(b []byte, f *flow.Flow) []byte {
 	reply := f.Inverse()
 	if f.L4 == flow.GRE {
-		// The kernel cannot be told to translate the key of a flow that has no master yet, but takes what
-		// the reply tuple says.
-		reply.SrcL4, reply.DstL4 = f.Reply.SrcL4, f.Reply.DstL4
+		reply = untranslatedGRE(f)
 	}
 	b = appendOrigOnly(b, f)
 	b = appendTuple(b, ctaTupleReply, &f.Key, &reply, zoneOf(f, flow.ZoneReply))
@@ -101,6 +99,23 @@ func appendCreate(b []byte, f *flow.Flow) []byte {
 	}
 	b = appendProtoInfo(b, f)
 	return appendExtra(b, f)
+}
+
+// untranslatedGRE is the reply tuple to translate the addresses of. The kernel cannot be told to translate the key of a
+// flow that has no master yet, which a create gives it last (ctnetlink_create_conntrack), but takes what the
+// reply tuple says. It translates packets only if it has translated something itself: where that is the key alone, the
+// address is none, and is translated to what it was.
+func untranslatedGRE(f *flow.Flow) flow.Tuple {
+	plain := f.Inverse()
+	reply := plain
+	reply.SrcL4, reply.DstL4 = f.Reply.SrcL4, f.Reply.DstL4
+	if f.Reply.Src == plain.Src && f.Reply.SrcL4 != plain.SrcL4 {
+		reply.Src = flow.Addr{}
+	}
+	if f.Reply.Dst == plain.Dst && f.Reply.DstL4 != plain.DstL4 {
+		reply.Dst = flow.Addr{}
+	}
+	return reply
 }
 
 // appendUpdate leaves out what the kernel refuses to change: NAT, master, helper.
@@ -188,14 +203,15 @@ func appendProto(b []byte, k *flow.Key, t *flow.Tuple) []byte {
 }
 
 // translatesSource and translatesDest say for which protocols NAT is told the layer-4 key as well, always,
-// translated or not: told the address only, the kernel may choose another port.
+// translated or not: told the address only, the kernel may choose another port, or the one that it gave to another flow
+// of the same source. GRE's key is the one of the reply tuple already.
 func translatesSource(l4 uint8) bool {
 	return translatesDest(l4) || l4 == flow.ICMP || l4 == flow.ICMPv6
 }
 
 func translatesDest(l4 uint8) bool {
 	switch l4 {
-	case flow.TCP, flow.UDP, flow.UDPLite, flow.SCTP, flow.DCCP:
+	case flow.TCP, flow.UDP, flow.UDPLite, flow.SCTP, flow.DCCP, flow.GRE:
 		return true
 	}
 	return false

@@ -23,7 +23,7 @@ type talkers struct {
 }
 
 // TestDialogues has every dialogue announced, a takeover, and what was announced opened; then announced once more
-// by the same control connection, the failback, and again.
+// by the same control connection, the failback, and again; and a takeover and a failback without that connection.
 func TestDialogues(t *testing.T) {
 	t.Parallel()
 	l := lab.Run(t, lab.Options{IPv6: true, Daemon: lab.Ctsync("expect-sync all")})
@@ -54,7 +54,9 @@ func TestDialogues(t *testing.T) {
 	ts.related(l.R1)
 	ts.orphan(l.R1)
 	ts.takeover(l.R2, l.R1.StopKeepalived)
-	ts.each("talk without the control connection, after a takeover", (*call).talkAlone)
+	ts.each("talk without the control connection, after a takeover", (*call).talk)
+	ts.takeover(l.R1, l.R1.StartKeepalived)
+	ts.each("talk without the control connection, after the failback", (*call).talk)
 	for _, d := range table {
 		t.Run(d.name, func(t *testing.T) {
 			for _, w := range ts.wrong[d.name] {
@@ -117,7 +119,7 @@ func (ts *talkers) announce(master *lab.Router) {
 func (ts *talkers) orphan(master *lab.Router) {
 	ts.t.Helper()
 	ts.each("end the control connection", func(c *call) error {
-		if c.bound() {
+		if c.helper == "pptp" {
 			return nil
 		}
 		family := "ipv4"
@@ -127,18 +129,7 @@ func (ts *talkers) orphan(master *lab.Router) {
 		_, err := master.Run("conntrack", "-D", "-f", family, "-p", c.l4, "--dport", strconv.Itoa(int(c.master)))
 		return err
 	})
-	ts.each("talk without the control connection", (*call).talkAlone)
-}
-
-// bound says that what was announced ends with the control connection.
-func (c *call) bound() bool { return c.helper == "pptp" }
-
-// talkAlone is talk of what lives without its control connection.
-func (c *call) talkAlone() error {
-	if c.bound() {
-		return nil
-	}
-	return c.talk()
+	ts.each("talk without the control connection", (*call).talk)
 }
 
 // listed waits until a cache's listing of expectations has that many rows below its heading, and the statistics
