@@ -112,6 +112,18 @@ func (s *sight) cameAfter(h *history, epoch wire.Epoch, mark uint32) bool {
 	return len(t) == 0 || t[0].at.After(h.endedAt[mark])
 }
 
+// metAfter says that this node began to read epoch's log, or began anew because of an operator, after t: an end that was told
+// before is perhaps forgotten there, and was not told to it.
+func (s *sight) metAfter(epoch wire.Epoch, t time.Time) bool {
+	trail := s.trail[epoch]
+	for i := len(trail) - 1; i > 0; i-- {
+		if trail[i].have == 0 {
+			return trail[i].at.After(t)
+		}
+	}
+	return len(trail) == 0 || trail[0].at.After(t)
+}
+
 // forgets is told that an operator has n forget what it heard, the marks of adoption with it: what comes again then
 // counts as new.
 func (j *judge) forgets(n *node) {

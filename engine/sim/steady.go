@@ -161,7 +161,9 @@ func (h *history) decided(t time.Time) bool {
 	return false
 }
 
-// copiesAreKernel is I1 at a hot standby, for what its leader lists or has ended as far as this node knows.
+// copiesAreKernel is I1 at a hot standby, for what its leader lists or has ended as far as this node knows. Of what ended
+// before it met that log it was never told: that is the purge's, as what its leader never had is. And what the leader lists
+// now has not ended, though its incarnation did once: it was adopted again, or is a closed connection whose time is over.
 func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	var leader *engine.PeerInspection
 	for i := range in.Peers {
@@ -176,11 +178,14 @@ func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	}
 	for i := range leader.Flows {
 		l := &leader.Flows[i]
-		if l.Bits&(cache.Tomb|cache.Stale|cache.Refused) != 0 || l.Failed || j.ranOut(n, in.Leader, l) {
+		if l.Bits&(cache.Tomb|cache.Stale) != 0 {
 			continue
 		}
 		k := l.Flow.Key
 		lists[k] = true
+		if l.Bits&cache.Refused != 0 || l.Failed || j.ranOut(n, in.Leader, l) {
+			continue
+		}
 		e := n.kern.table[k]
 		switch {
 		case own[k]:
@@ -192,7 +197,7 @@ func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	}
 	for _, e := range n.kern.sorted() {
 		seq, ended := h.ended[e.f.Mark]
-		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq <= leader.Have {
+		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq <= leader.Have && !j.of(n).metAfter(in.Leader, h.endedAt[e.f.Mark]) {
 			j.differ(n, "I1", "ended", e.f.Key, e.f.Mark, "its kernel has %s, which its leader has ended", show(&e.f))
 		}
 	}
