@@ -134,7 +134,9 @@ func TestExpectationsOff(t *testing.T) {
 
 // TestRarePartsOfAMessage: what a message leaves out is as it was, unless it shows all that there is.
 func TestRarePartsOfAMessage(t *testing.T) {
-	had := flow.Extra{Labels: [16]byte{1}, Helper: [16]byte{'x'}, HasMaster: true, HasSeqAdj: true, HasSynProxy: true, VTag: [2]uint32{1, 2}}
+	adjusted, proxied := [2]flow.SeqAdj{{Pos: 1}}, flow.SynProxy{ISN: 1}
+	had := flow.Extra{Labels: [16]byte{1}, Helper: [16]byte{'x'}, HasMaster: true, HasSeqAdj: true, SeqAdj: adjusted,
+		HasSynProxy: true, SynProxy: proxied, VTag: [2]uint32{1, 2}}
 	cleared := flow.Extra{LabelsCleared: true}
 	for _, c := range []struct {
 		name   string
@@ -144,8 +146,9 @@ func TestRarePartsOfAMessage(t *testing.T) {
 		want   *flow.Extra
 	}{
 		{"nothing before", &had, nil, 0, &had},
-		{"nothing shown", nil, &had, 0, &flow.Extra{Labels: [16]byte{1}, HasMaster: true, HasSeqAdj: true, HasSynProxy: true, VTag: [2]uint32{1, 2}}},
-		{"nothing there", nil, &had, flow.HasRare, &flow.Extra{HasMaster: true, VTag: [2]uint32{1, 2}, LabelsCleared: true}},
+		{"nothing shown", nil, &had, 0, &flow.Extra{Labels: [16]byte{1}, HasMaster: true,
+			HasSeqAdj: true, SeqAdj: adjusted, HasSynProxy: true, SynProxy: proxied, VTag: [2]uint32{1, 2}}},
+		{"nothing there", nil, &had, flow.HasRare, &flow.Extra{HasMaster: true, HasSeqAdj: true, HasSynProxy: true, VTag: [2]uint32{1, 2}, LabelsCleared: true}},
 		{"other labels", &flow.Extra{Labels: [16]byte{2}}, &cleared, 0, &flow.Extra{Labels: [16]byte{2}}},
 		{"still cleared", nil, &cleared, 0, &cleared},
 	} {

@@ -75,6 +75,9 @@ func mergeExtra(x, old *flow.Extra, has flow.Has) *flow.Extra {
 	if has&flow.HasRare == 0 {
 		keepRare(&m, old)
 	}
+	// What it had and has no more is all zero now, which a copy must be told.
+	m.HasSeqAdj = m.HasSeqAdj || old.HasSeqAdj
+	m.HasSynProxy = m.HasSynProxy || old.HasSynProxy
 	m.LabelsCleared = m.Labels == [16]byte{} && (old.Labels != [16]byte{} || old.LabelsCleared)
 	if m == (flow.Extra{}) {
 		return nil

@@ -51,9 +51,10 @@ const preamble = `# What of a connection is carried
 Written by a test (tests/fidelity) from what it saw: every kind of flow below was made in the kernel of one firewall, through ctsync, and its
 copy in the other's was compared field by field by programs that are not ours.
 
-- **carried**: the field had a value that is not the kernel's default, and the copy had the same, at a hot standby and after the commit of a warm
-  one; after every change, at the node that led first and at the one that took over. Marks and labels, and where the kind has them state,
-  window scales, tags, sequence adjustments and SYN proxy, were changed twice; marks and labels were then cleared. Timeouts differ by the
+- **carried**: the field had a value that is not the kernel's default, which the witness saw in the first kernel as it was asked for, and the copy
+  had the same, at a hot standby and after the commit of a warm one; after every change, at the node that led first and at the one that took over.
+  What the kernel lets be changed (marks, labels, state, window scales, flags, tags, sequence adjustments, SYN proxy) was changed twice, and
+  marks, labels, window scales, sequence adjustments and SYN proxy were then cleared, but in flows of packets. Timeouts differ by the
   seconds on the way; a hot standby's copy has some to spare (ctsync.conf(5), Timeouts), since packets refresh the original without a word.
 - **·**: the flow has no such thing.
 - **n**: not carried; the note says which rule of the kernel forbids it.
@@ -161,7 +162,7 @@ func (r *record) kinds() (names []string) {
 	for _, t := range talks() {
 		names = append(names, "packets: "+t.name)
 	}
-	return slices.DeleteFunc(names, func(kind string) bool { return !r.value[[2]string{kind, fReply}] })
+	return slices.DeleteFunc(names, func(kind string) bool { return !r.has(kind, fReply) })
 }
 
 // cell is what the document says of a field of a kind.
@@ -170,8 +171,42 @@ func (r *record) cell(kind, field string) string {
 	switch {
 	case r.lost[at] != 0:
 		return fmt.Sprint(r.lost[at])
-	case r.value[at]:
-		return "carried"
+	case !r.has(kind, field):
+		return "·"
+	case !r.enough(kind, field):
+		return "not changed often enough"
 	}
-	return "·"
+	return "carried"
+}
+
+// has says that there was a value other than the default.
+func (r *record) has(kind, field string) bool {
+	for v := range r.values[[2]string{kind, field}] {
+		if v != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// changing says of the fields that the kernel lets be changed in an entry how many values make two changes (there and
+// back again, or three), and which can be cleared too.
+var changing = map[string]struct {
+	values int
+	clears bool
+}{fState: {2, false}, fFlags: {2, false}, fTags: {3, false}, fScale: {3, true}, fMark: {3, true}, fLabels: {3, true},
+	fSeqAdj: {3, true}, fSynProxy: {3, true}}
+
+// enough says that what can be changed was changed twice, and cleared if it can be. Packets change a flow as it comes.
+func (r *record) enough(kind, field string) bool {
+	want, can := changing[field]
+	if !can || strings.HasPrefix(kind, "packets") {
+		return true
+	}
+	values := r.values[[2]string{kind, field}]
+	cleared := 0
+	if values[""] {
+		cleared = 1
+	}
+	return len(values)-cleared >= want.values && (cleared == 1 || !want.clears)
 }

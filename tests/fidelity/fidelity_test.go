@@ -32,14 +32,14 @@ type matrix struct {
 	lacks string            // a field that the second node's kernel cannot hold
 }
 
-// record says of each kind and field what was seen: a value that is not the default, and that it is not carried.
+// record says of each kind and field what was seen: the values that both kernels had, and that it is not carried.
 type record struct {
-	value map[[2]string]bool
-	lost  map[[2]string]int // the note that says why
+	values map[[2]string]map[string]bool
+	lost   map[[2]string]int // the note that says why
 }
 
 func newRecord() record {
-	return record{value: map[[2]string]bool{}, lost: map[[2]string]int{}}
+	return record{values: map[[2]string]map[string]bool{}, lost: map[[2]string]int{}}
 }
 
 // tables are equal when every flow of from is in to and the other way round, each field the same, but for what
@@ -114,12 +114,16 @@ func (m *matrix) compare(a, b map[string]entry) (ds []difference) {
 	return ds
 }
 
-// remember notes which fields had a value to carry.
+// remember notes which values there were to carry.
 func (m *matrix) remember(a map[string]entry) {
 	for key, e := range a {
 		for field, v := range e {
-			if v != "" && field != m.lacks {
-				seen.value[[2]string{m.names[key], field}] = true
+			at := [2]string{m.names[key], field}
+			if seen.values[at] == nil {
+				seen.values[at] = map[string]bool{}
+			}
+			if field != m.lacks {
+				seen.values[at][v] = true
 			}
 		}
 	}
@@ -140,29 +144,29 @@ func spare(timeout int) int { return max(min(timeout, 60), timeout/8) }
 // create makes every kind at n, masters first, as the list has them.
 func (m *matrix) create(n *node, list []kind) {
 	m.t.Helper()
+	flows := make([]flow.Flow, len(list))
 	for i := range list {
-		n.write(flow.OpCreate, list[i].flow)
+		flows[i] = list[i].flow
+		m.names[keyName(&flows[i])] = list[i].name
+		n.write(flow.OpCreate, flows[i])
 	}
-	table := n.library()
-	for i := range list {
-		name := keyName(&list[i].flow)
-		if table[name] == nil {
-			m.t.Fatalf("%s: not there as %s", list[i].name, name)
-		}
-		m.names[name] = list[i].name
-	}
+	m.asAsked(n, flows)
 }
 
 // keyName is what the witness calls a flow.
 func keyName(f *flow.Flow) string {
-	src, dst := f.Src.Netip(f.L3), f.Dst.Netip(f.L3)
-	what := fmt.Sprintf("%d %s:%d>%s:%d", f.L4, src, f.SrcL4, dst, f.DstL4)
-	if f.L4 == flow.ICMP || f.L4 == flow.ICMPv6 {
-		what = fmt.Sprintf("%d %s>%s type %d code %d id %d", f.L4, src, dst, f.DstL4>>8, f.DstL4&255, f.SrcL4)
-	}
 	var zone [3]uint16
 	zone[f.ZoneDir] = f.Zone
-	return fmt.Sprintf("%s zone %d/%d/%d", what, zone[0], zone[1], zone[2])
+	return fmt.Sprintf("%s zone %d/%d/%d", tupleName(f.L3, f.L4, &f.Tuple), zone[0], zone[1], zone[2])
+}
+
+// tupleName is what the witness calls one direction.
+func tupleName(l3, l4 uint8, t *flow.Tuple) string {
+	src, dst := t.Src.Netip(l3), t.Dst.Netip(l3)
+	if icmpLike(l4) {
+		return fmt.Sprintf("%d %s>%s type %d code %d id %d", l4, src, dst, t.DstL4>>8, t.DstL4&255, t.SrcL4)
+	}
+	return fmt.Sprintf("%d %s:%d>%s:%d", l4, src, t.SrcL4, dst, t.DstL4)
 }
 
 // change has n's kernel change every kind by one step.
@@ -175,6 +179,7 @@ func (m *matrix) change(n *node, list []kind, step int) {
 		list[i].status = flows[i].Status
 	}
 	n.write(flow.OpUpdate, flows...)
+	m.asAsked(n, flows)
 }
 
 // end deletes every kind at n, children first.
@@ -308,7 +313,7 @@ func TestMasterLeftOut(t *testing.T) {
 		want := p.a.library()[keyName(&child)]
 		p.b.await("the child", func() bool {
 			got := p.b.library()[keyName(&child)]
-			return got[fMark] == want[fMark] && got[fLabels] == want[fLabels] && got[fState] == "3" && near(got[fTimeout], want[fTimeout])
+			return got[fMark] == want[fMark] && got[fLabels] == want[fLabels] && got[fState] == want[fState] && near(got[fTimeout], want[fTimeout])
 		})
 	}
 	p.a.write(flow.OpDelete, flow.Flow{Key: child.Key})

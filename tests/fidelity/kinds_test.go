@@ -147,6 +147,14 @@ func dnat(f flow.Flow, to string, l4 uint16) flow.Flow {
 	return f
 }
 
+// states are changes to next and back.
+func states(next, state uint8) (changes [steps]func(*flow.Flow)) {
+	for step, s := range [steps]uint8{next, state, state} {
+		changes[step] = func(f *flow.Flow) { f.State = s }
+	}
+	return changes
+}
+
 func (ks *kinds) tcp(fam *family) {
 	make := func() flow.Flow { return ks.base(fam.l3, flow.TCP, 40000, 443) }
 	for state := 1; state < len(tcpStates); state++ {
@@ -157,13 +165,14 @@ func (ks *kinds) tcp(fam *family) {
 		}
 		k := ks.add(fam.name+" TCP "+tcpStates[state], f)
 		next := uint8(state%(len(tcpStates)-1)) + 1
-		k.changes[0] = func(f *flow.Flow) { f.State, f.WScale, f.TCPFlags = next, [2]uint8{3, 4}, [2]uint8{1, 1} }
-		k.changes[1] = func(f *flow.Flow) { f.State, f.WScale, f.TCPFlags = uint8(state), [2]uint8{5, 14}, [2]uint8{3, 3} }
-		k.changes[2] = func(f *flow.Flow) { f.WScale = [2]uint8{} }
+		k.changes = states(next, uint8(state))
 	}
 	bare := make()
 	bare.WScale, bare.TCPFlags = [2]uint8{}, [2]uint8{}
-	ks.add(fam.name+" TCP without window scaling", bare)
+	k := ks.add(fam.name+" TCP without window scaling", bare)
+	for step := range steps {
+		k.changes[step] = func(f *flow.Flow) { f.WScale, f.TCPFlags = [2]uint8{}, [2]uint8{} }
+	}
 	ks.translations(fam, fam.name+" TCP", make)
 }
 
@@ -219,8 +228,7 @@ func (ks *kinds) sctp(fam *family) {
 		f.State = uint8(state)
 		k := ks.add(fam.name+" SCTP "+sctpStates[state], f)
 		next := uint8(state%(len(sctpStates)-1)) + 1
-		k.changes[0] = func(f *flow.Flow) { f.State, f.Extra.VTag = next, [2]uint32{1, 2} }
-		k.changes[1] = func(f *flow.Flow) { f.State, f.Extra.VTag = uint8(state), [2]uint32{3, 4} }
+		k.changes = states(next, uint8(state))
 	}
 	f := make()
 	f.Status, f.State, f.Extra.VTag = flow.Confirmed, 2, [2]uint32{0, 0x55667788}
@@ -315,11 +323,13 @@ func (ks *kinds) rare(fam *family) {
 	k.changes[1] = func(f *flow.Flow) {
 		f.Extra.SeqAdj = [2]flow.SeqAdj{{Pos: 3000, Before: 5, After: 2}, {Pos: 90, Before: 1, After: 4}}
 	}
+	k.changes[2] = func(f *flow.Flow) { f.Extra.SeqAdj = [2]flow.SeqAdj{} }
 	f = ks.base(fam.l3, flow.TCP, 40013, 80)
 	f.Extra.HasSynProxy, f.Extra.SynProxy = true, flow.SynProxy{ISN: 1, ITS: 2, TSOff: 3}
 	k = ks.add(fam.name+" TCP behind a SYN proxy", f)
 	k.changes[0] = func(f *flow.Flow) { f.Extra.SynProxy = flow.SynProxy{ISN: 11, ITS: 12, TSOff: 13} }
 	k.changes[1] = func(f *flow.Flow) { f.Extra.SynProxy = flow.SynProxy{ISN: 21, ITS: 22, TSOff: 23} }
+	k.changes[2] = func(f *flow.Flow) { f.Extra.SynProxy = flow.SynProxy{} }
 }
 
 // children of an FTP control connection: passive, active, one in a zone with its master, one behind NAT.
@@ -350,13 +360,25 @@ func (ks *kinds) children(fam *family, master flow.Flow) {
 // tunnels of a PPTP control connection: GRE with call ids for keys, as they are and translated.
 func (ks *kinds) tunnels(fam *family, master flow.Flow) {
 	for _, t := range []struct {
-		name string
-		key  uint16
-	}{{"", 0x4100}, {", SNAT with key", 0x4200}} {
+		name       string
+		snat, dnat string // addresses, "" none
+		keys       [2]uint16
+	}{
+		{"", "", "", [2]uint16{0, 0x4100}},
+		{", SNAT with key", fam.public, "", [2]uint16{0x4200, 0x4100}},
+		{", SNAT of the key alone", "", "", [2]uint16{0x4300, 0x4100}},
+		{", DNAT of the key alone", "", "", [2]uint16{0, 0x4400}},
+		{", SNAT, DNAT of the key", fam.public, "", [2]uint16{0, 0x4500}},
+		{", DNAT, SNAT of the key", "", fam.inside, [2]uint16{0x4600, 0x4100}},
+	} {
 		f := ks.base(fam.l3, flow.GRE, 0, 0x4100)
-		if t.key != 0x4100 {
-			f = snat(f, fam.public, t.key)
+		if t.snat != "" {
+			f = snat(f, t.snat, 0)
 		}
+		if t.dnat != "" {
+			f = dnat(f, t.dnat, 0)
+		}
+		f.Reply.DstL4, f.Reply.SrcL4 = t.keys[0], t.keys[1]
 		f.Extra.HasMaster, f.Extra.Master = true, master.Key
 		f.Status |= flow.Expected
 		ks.add(fam.name+" GRE of PPTP"+t.name, f)
@@ -383,9 +405,23 @@ func (k *kind) changed(step int) flow.Flow {
 		case 2:
 			f.Mark, x.Labels, x.LabelsCleared = 0, [16]byte{}, true
 		}
+		stateful(&f, s)
 		if k.changes[s] != nil {
 			k.changes[s](&f)
 		}
 	}
 	return f
+}
+
+// stateful changes what a protocol with states has.
+func stateful(f *flow.Flow, step int) {
+	switch f.L4 {
+	case flow.TCP:
+		f.State = [steps]uint8{flow.TCPFinWait, flow.TCPEstablished, flow.TCPEstablished}[step]
+		f.WScale = [steps][2]uint8{{3, 4}, {5, 14}, {}}[step]
+		f.TCPFlags = [steps][2]uint8{{1, 1}, {3, 3}, {3, 3}}[step]
+	case flow.SCTP:
+		f.State = [steps]uint8{5, 4, 4}[step] // SHUTDOWN_SENT, ESTABLISHED
+		f.Extra.VTag = [steps][2]uint32{{1, 2}, {3, 4}, {3, 4}}[step]
+	}
 }
