@@ -153,6 +153,21 @@ func (s *sight) knewFrom(epoch wire.Epoch, seq uint64) time.Time {
 	return time.Time{}
 }
 
+// upToSince is since when epoch's log was known up to seq without a break, as of t.
+func (s *sight) upToSince(epoch wire.Epoch, seq uint64, t time.Time) (since time.Time) {
+	for _, k := range s.trail[epoch] {
+		switch {
+		case k.at.After(t):
+			return since
+		case k.have < seq:
+			since = time.Time{}
+		case since.IsZero():
+			since = k.at
+		}
+	}
+	return since
+}
+
 func (h *history) lists(mark uint32) bool {
 	for _, l := range h.now {
 		if l.Flow.Mark == mark {

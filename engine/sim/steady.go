@@ -212,10 +212,25 @@ func (j *judge) mustForward(n *node, x *conn) {
 	}
 	n.eng.Positions(func(p engine.Position) {
 		l := j.logs[p.Epoch].newest(x.key, s.knewAt(p.Epoch, n.roleAt))
-		if l != nil && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && j.goesOn(n, p.Epoch, l) {
+		if l != nil && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && !j.leftOut(n, p.Epoch, l) && j.goesOn(n, p.Epoch, l) {
 			j.w.fail("I6", "%s was ready, knew of %v mark %d and has not taken it over%s", n, x.key, x.mark, j.story(x.key))
 		}
 	})
+}
+
+// leftOut says that n, as it took over, had never heard l of epoch's log: its key had changed once more before the log was
+// known here up to l. What is asked for is answered with the present state, so l was not among it, and the change was
+// still to come.
+func (j *judge) leftOut(n *node, epoch wire.Epoch, l *engine.Listed) bool {
+	s, h := j.of(n), j.logs[epoch]
+	have := s.knewAt(epoch, n.roleAt)
+	since := s.upToSince(epoch, l.Seq, n.roleAt)
+	for i := range h.recs[l.Flow.Key] {
+		if r := &h.recs[l.Flow.Key][i]; r.Seq > have && !h.told[r.Seq].After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 // has says that the log has, or had, a record of that incarnation with those bits.
