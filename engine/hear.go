@@ -125,6 +125,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 // roleSays takes a peer's role. Its activation number tells also of an activation that was not heard.
 func (e *Engine) roleSays(p *peer, role Role, b *wire.Heartbeat) {
 	acted := p.role != Standby || b.Activation > p.activation
+	met := p.activation == 0 && b.Activation > 0
 	if role == Active && p.role != Active {
 		p.activeFrom = e.now
 	}
@@ -132,8 +133,11 @@ func (e *Engine) roleSays(p *peer, role Role, b *wire.Heartbeat) {
 	if by := e.now.Add(-b.StandbyFor); role == Standby && (acted || by.Before(p.stepped)) {
 		p.stepped = by
 	}
-	if e.role.is != Standby && acted && role == Standby {
+	switch {
+	case e.role.is != Standby && acted && role == Standby:
 		e.mergeFrom(p, p.last) // it steps back (PROTOCOL O8)
+	case e.role.is == TakingOver && met:
+		e.mergeOnce(p) // what it listed came before this
 	}
 }
 
