@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"ctsync/engine/flow"
 	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
@@ -43,4 +44,39 @@ func TestWhoActedIsHeardDuringTheTakeover(t *testing.T) {
 	c.wantKernel(1, 2, 3)
 	c.wantOps("create 1", "create 3", "update 2")
 	p.b.ops = nil
+}
+
+// TestABeginningAfterAnEndHere at a node that acts still, and that has heard us since: the connection is not left to its
+// step-down, which a partition may hide for seconds (9226).
+func TestABeginningAfterAnEndHere(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		p := activeAndStandby(t)
+		f, other := p.packet(p.a, conn(1, noNAT)), conn(2, noNAT)
+		p.advance(200 * time.Millisecond)
+		p.cut = func(from, to *fake) bool { return true }
+		p.event(p.a, flow.EventDestroy, f)
+		p.advance(200 * time.Millisecond)
+		p.notice(p.b, vrrp.Master)
+		p.notice(p.a, vrrp.Backup)
+		p.advance(time.Second)
+		p.cut = func(from, to *fake) bool { return to == p.b && !hears }
+		p.lose = func(from *fake, typ wire.Type) bool { return typ == wire.Want || typ == wire.Data }
+		p.event(p.b, flow.EventDestroy, f)
+		p.packet(p.b, other)
+		p.advance(200 * time.Millisecond)
+		p.lose = func(from *fake, typ wire.Type) bool { return typ == wire.Want || from == p.a && typ == wire.Data }
+		p.packet(p.b, f)
+		p.advance(200 * time.Millisecond)
+		p.a.wantLists(0, 1)
+		p.a.ops = nil
+		p.notice(p.a, vrrp.Master)
+		p.settle()
+		if hears {
+			p.a.wantOps("create 1")
+			p.a.wantKernel(1)
+		} else {
+			p.a.wantOps() // it may list what it has from before our end
+		}
+		p.b.ops = nil
+	}
 }

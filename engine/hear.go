@@ -96,6 +96,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	p.beat, p.lastHeard = h.Counter, e.now
 	p.complete, p.hot, p.leaving, p.last = b.Complete, b.Hot, b.Leaving, b.Last
 	p.fresh = false
+	role := Role(min(b.Role, uint8(Active)))
 	p.timeline.note(e.now, p.last)
 	e.duplicated(p)
 	p.opens = [256]bool{}
@@ -107,6 +108,9 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 			continue
 		}
 		p.theyHave = b.Known[i].Have
+		if role != Standby {
+			p.actsPast = e.send.lastBefore(b.Known[i].Counter)
+		}
 		p.fresh = b.Known[i].Counter >= e.send.counterAt(e.now.Add(-liveFor))
 		p.hardOfHearing = b.Known[i].Counter < e.send.counterAt(e.now.Add(-3*quietBeat))
 	}
@@ -116,7 +120,6 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if p.theyHave >= p.theyKnow {
 		p.theyKnow = e.log.Last
 	}
-	role := Role(min(b.Role, uint8(Active)))
 	e.endedEarly(p, role != Standby || b.Activation > p.activation)
 	e.roleSays(p, role, b)
 	e.prove(p, h, b)

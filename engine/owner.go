@@ -180,15 +180,15 @@ func (e *Engine) ranDown(ent *entry) bool {
 }
 
 // endedHere says that entry r ended here, while this node acted, later than p can have listed it as copy c says, or
-// perhaps so: while p acts too, its step-down will tell. An end before that says nothing of a flow that went on there, nor
-// does the end of one that was translated otherwise.
+// perhaps so: where p acts, as far as was heard, what it said last was perhaps made before our end, and its step-down will
+// tell. An end before that says nothing of a flow that went on there, nor does the end of one that was translated otherwise.
 func (e *Engine) endedHere(p *peer, r ref, c *copyOf) bool {
 	t := e.log.Get(r)
 	if t == nil || t.Bits&(cache.Ended|cache.Dead) != cache.Ended|cache.Dead || t.Seq <= e.role.from || t.Value.Reply != c.Value.Reply {
 		return false
 	}
 	if p.role != Standby && p.live(e.now) {
-		return true
+		return t.Seq > p.actsPast
 	}
 	if t.Seq <= e.lastAt(p.actedUntil()) {
 		return false

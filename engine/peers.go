@@ -68,6 +68,7 @@ type peer struct {
 	merging  bool
 	stepped  time.Time // by when a standby had stepped down
 	told     uint64    // end of its log as its newest heartbeat says: what it listed in that role
+	actsPast uint64    // end of our log, at least, when it said last that it acts
 	early    []held    // own flows whose end it told, as a standby as far as its heartbeats said
 	wasLive  bool
 	wasProof bool

@@ -127,6 +127,16 @@ func (s *sender) counterAt(t time.Time) uint64 {
 	return s.counter + 1
 }
 
+// lastBefore is the end of the own log when counter was used, or before that; 0 where that is not known any more.
+func (s *sender) lastBefore(counter uint64) (last uint64) {
+	for _, m := range s.marks {
+		if m.counter <= counter {
+			last = m.last
+		}
+	}
+	return last
+}
+
 func (e *Engine) flushAt() time.Time {
 	s := &e.send
 	if s.sent < e.log.Last || e.giving() {

@@ -103,6 +103,8 @@
 //   - An end here says nothing of a flow that another node lists translated otherwise (2747); a connection that closed while
 //     nothing could be written is written at the takeover (3776), and as the leader lists it, not as our own has run down
 //     (5044).
+//   - What an active node lists that has heard us since a flow of that key ended here is adopted at once (9226), and so is
+//     what was listed before it was heard that its node acts (9184).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
@@ -117,7 +119,7 @@
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044), and one that
 //     knew of a reply keeps that, though the next leader has not heard of it (8256).
 //   - What a live active node lists that this one ended before it stepped down is adopted only when that node steps back or
-//     has been silent for three seconds, even if it began anew there: when it began is not known well enough (9226).
+//     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
 //   - A takeover that begins while an operation of the takeover before it is unanswered goes on with what that one was about,
 //     though another node had the next incarnation in between (9508).
 //   - A closed connection that a node that began anew lists as open, from a kernel that missed the close, runs down in the
