@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -195,6 +196,29 @@ func TestAConnectionThatClosedUnwritten(t *testing.T) {
 	p.b.wantRole(Active)
 	if got := p.b.kernel[f.Key].State; got != flow.TCPTimeWait {
 		t.Errorf("state %d", got)
+	}
+	p.b.ops = nil
+}
+
+// TestDeletedBeforeItWasTold is about an entry that was in the way of the leader's flow, and of which an event tells only
+// after it was deleted (4443).
+func TestDeletedBeforeItWasTold(t *testing.T) {
+	p := activeAndStandby(t)
+	here, there := conn(1, vip), conn(1, vip)
+	here.Reply.DstL4, there.Reply.DstL4 = 5000, 5001
+	p.b.kernel[here.Key] = here // a packet met it
+	p.b.late = func(k flow.OpKind) bool { return k == flow.OpDelete }
+	p.packet(p.a, there)
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("create 1", "delete 1")
+	p.b.refuse = map[flow.OpKind]syscall.Errno{flow.OpCreate: syscall.ENOMEM} // so that there is time
+	p.b.answer()
+	p.settle()
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: here, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasTimeout}}})
+	p.b.refuse = nil
+	p.advance(3 * time.Second)
+	if got := p.b.kernel[here.Key]; got.Reply != there.Reply {
+		t.Errorf("the kernel has %+v", got)
 	}
 	p.b.ops = nil
 }

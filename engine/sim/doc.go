@@ -129,8 +129,6 @@
 //     meanwhile may be adopted again (478).
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
-//   - A standby that deleted an entry, of whose beginning an event tells only afterwards, takes it to be there until the next
-//     dump; one that takes over meanwhile has the leader's flow of that key not in its kernel (4443).
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 package sim
