@@ -1,6 +1,9 @@
 package cache
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Replica is a faithful copy of another node's log, whatever order its records arrive in. Everything up to
 // Have is known; beyond it, what is known is a set of intervals, and what is between them is missing. A
@@ -28,7 +31,7 @@ type Replica[K comparable, V any] struct {
 type interval struct{ from, to uint64 }
 
 // MaxIntervals bounds what a Replica remembers beyond a gap; more is forgotten and asked for again.
-const MaxIntervals = 64
+const MaxIntervals = 1024
 
 // Applied is what a record did.
 type Applied uint8
@@ -113,15 +116,14 @@ func (p *Replica[K, V]) forget(r Ref, c *Copy[V]) {
 	p.Digest -= p.digest(&p.t.Entry(r).Key, c.Born, c.Seq)
 }
 
-// Range notes that everything in (from, to] is known now, and moves Have as far as that goes. released is
-// called for entries whose tombstone is not needed any more.
-func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) {
+// Range notes that everything in (from, to] is known now, moves Have as far as that goes, and says whether anything of
+// it was missing. released is called for entries whose tombstone is not needed any more.
+func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) (missing bool) {
 	if to <= p.Have || from >= to {
-		return // nothing new, or a DATA that covers nothing
+		return false // nothing new, or a DATA that covers nothing
 	}
 	if from > p.Have {
-		p.remember(interval{from, to})
-		return
+		return p.remember(interval{from, to})
 	}
 	p.Have = to
 	n := 0
@@ -133,23 +135,25 @@ func (p *Replica[K, V]) Range(from, to uint64, released func(Ref)) {
 	if p.Have >= p.tombTop || len(p.tombs) > 2*p.kept+pageSize {
 		p.dropTombs(released)
 	}
+	return true
 }
 
-// remember keeps in, which begins beyond Have; with too many gaps it is forgotten and will be asked for.
-func (p *Replica[K, V]) remember(in interval) {
-	i := 0
-	for i < len(p.known) && p.known[i].to < in.from {
-		i++
+// remember keeps in, which begins beyond Have, and says whether anything of it was missing; with too many gaps it is
+// forgotten and will be asked for.
+func (p *Replica[K, V]) remember(in interval) (missing bool) {
+	i, _ := slices.BinarySearchFunc(p.known, in.from, func(k interval, from uint64) int { return cmp.Compare(k.to, from) })
+	if i < len(p.known) && p.known[i].from <= in.from && in.to <= p.known[i].to {
+		return false
 	}
 	j := i
 	for j < len(p.known) && p.known[j].from <= in.to {
 		in.from, in.to = min(in.from, p.known[j].from), max(in.to, p.known[j].to)
 		j++
 	}
-	if i == j && len(p.known) >= MaxIntervals {
-		return
+	if i < j || len(p.known) < MaxIntervals {
+		p.known = slices.Replace(p.known, i, j, in)
 	}
-	p.known = slices.Replace(p.known, i, j, in)
+	return true
 }
 
 func (p *Replica[K, V]) list(ref Ref, c *Copy[V]) {
@@ -186,6 +190,14 @@ func (p *Replica[K, V]) Gap(last uint64) (from, to uint64, ok bool) {
 		return p.Have, p.known[0].from, true
 	}
 	return p.Have, last, last > p.Have
+}
+
+// GapAfter is the missing range beyond interval i of those beyond Have; beyond the last one it ends at last.
+func (p *Replica[K, V]) GapAfter(i int, last uint64) (from, to uint64) {
+	if i+1 < len(p.known) {
+		last = p.known[i+1].from
+	}
+	return p.known[i].to, last
 }
 
 // Intervals is how many ranges beyond Have are remembered.
