@@ -26,6 +26,7 @@ type pair struct {
 	lose func(from *fake, typ wire.Type) bool
 	cut  func(from, to *fake) bool
 	hold func(from *fake, typ wire.Type) bool // comes only with release
+	says func(payload []byte) []byte          // instead of what was sent; nil: it is lost
 	held []delayed
 }
 
@@ -34,6 +35,7 @@ type delayed struct {
 	to  *fake
 	typ wire.Type
 	in  Input
+	at  time.Time // when it was sent
 }
 
 // release delivers what was held of that type.
@@ -44,6 +46,16 @@ func (p *pair) release(typ wire.Type) {
 		}
 		return d.typ == typ
 	})
+	p.settle()
+}
+
+// releaseHeld delivers what was held for that long.
+func (p *pair) releaseHeld(long time.Duration) {
+	for len(p.held) > 0 && p.now.Sub(p.held[0].at) >= long {
+		first := p.held[0]
+		p.held = p.held[1:]
+		p.tell(first.to, first.in)
+	}
 	p.settle()
 }
 
@@ -144,9 +156,14 @@ func (p *pair) tell(n *fake, in Input) {
 
 func (p *pair) carry(from, to *fake, d Datagram) {
 	d.Payload, d.From = bytes.Clone(d.Payload), from.addr
+	if p.says != nil {
+		if d.Payload = p.says(d.Payload); d.Payload == nil {
+			return
+		}
+	}
 	in := &Datagrams{Datagrams: []Datagram{d}}
 	if typ := wire.Type(d.Payload[3]); p.hold != nil && p.hold(from, typ) {
-		p.held = append(p.held, delayed{to, typ, in})
+		p.held = append(p.held, delayed{to, typ, in, p.now})
 		return
 	}
 	to.inbox = append(to.inbox, in)

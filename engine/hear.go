@@ -216,8 +216,9 @@ func (e *Engine) hearData(p *peer, h *wire.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	p.rep.Range(d.Prev, d.Last, e.release)
-	e.answered(p, h.Dest != wire.Epoch{})
+	if p.rep.Range(d.Prev, d.Last, e.release) {
+		e.answered(p, h)
+	}
 	p.last = max(p.last, d.Last)
 	return nil
 }

@@ -28,7 +28,9 @@ type sender struct {
 	body    []byte
 	data    wire.DataWriter
 	hb      wire.Heartbeat
-	heard   wire.Heartbeat             // decoding
+	heard   wire.Heartbeat // decoding
+	asked   wire.Ask       // decoding
+	asking  wire.Ask
 	records [cache.MaxWarm]wire.Record // decoding
 }
 
@@ -46,26 +48,7 @@ const (
 	// socket buffer.
 	liveBudget   = 32
 	repairBudget = 32
-	creditFull   = 64
-	askAgain     = 20 * time.Millisecond
-	askAtMost    = time.Second
 )
-
-// giving is what a peer asked for: a cursor by sequence number, and how many datagrams it will take.
-type giving struct {
-	next, to, base, credit uint64
-}
-
-// asking is the range that we asked a peer for, one at a time.
-type asking struct {
-	to      uint64
-	arrived int
-	at      time.Time
-	delay   time.Duration
-	counted uint64 // up to here what was missing is counted as lost
-	have    uint64 // at the last look, to see progress
-	seen    time.Time
-}
 
 // buffer gives memory for one datagram, which lives as long as the output.
 func (s *sender) buffer() []byte {
@@ -86,9 +69,14 @@ func (e *Engine) post(typ wire.Type, dest *peer, body ...[]byte) {
 }
 
 func (e *Engine) postTo(typ wire.Type, dest wire.Epoch, to netip.AddrPort, body ...[]byte) {
+	e.postAs(wire.Header{Type: typ, Dest: dest}, to, body...)
+}
+
+// postAs posts with a header whose type, destination and flags are set.
+func (e *Engine) postAs(h wire.Header, to netip.AddrPort, body ...[]byte) {
 	s := &e.send
 	s.counter++
-	h := wire.Header{Type: typ, Cluster: e.clusterHash(), Sender: e.cfg.Epoch, Counter: s.counter, Dest: dest}
+	h.Cluster, h.Sender, h.Counter = e.clusterHash(), e.cfg.Epoch, s.counter
 	b := wire.AppendHeader(s.buffer(), &h)
 	n := len(b)
 	for _, part := range body {
@@ -180,32 +168,14 @@ func (e *Engine) sendLive() {
 	}
 }
 
-// repair gives peers what they asked for.
-func (e *Engine) repair() {
-	for _, p := range e.peers.list {
-		if p == nil {
-			continue
-		}
-		g := &p.give
-		if g.credit > 0 && e.forgotten(g) { // since the question
-			e.restartAsked(p)
-			g.credit = 0
-		}
-		for n := 0; n < repairBudget && g.credit > 0; n++ {
-			g.next = e.sendRange(g.next, g.to, p)
-			e.count.messages.Repairs++
-			if g.credit--; g.next >= g.to {
-				g.credit = 0
-			}
-		}
-	}
-}
+// room is the most bytes of records in one datagram.
+func (e *Engine) room() int { return e.cfg.PayloadLimit - wire.Overhead - 20 }
 
-// sendRange sends one DATA that begins after sequence number from and covers at most up to to; it gives how
-// far it got.
+// sendRange sends one DATA that begins after sequence number from and covers at most up to to, to all or to dest, who
+// asked for it; it gives how far it got.
 func (e *Engine) sendRange(from, to uint64, dest *peer) uint64 {
 	s := &e.send
-	room := e.cfg.PayloadLimit - wire.Overhead - 20
+	room := e.room()
 	recs := s.body[:0]
 	before, last := from, to
 	s.data.Begin(from)
@@ -224,7 +194,11 @@ func (e *Engine) sendRange(from, to uint64, dest *peer) uint64 {
 	}
 	s.body = recs
 	var prefix [24]byte
-	e.post(wire.Data, dest, wire.AppendDataPrefix(prefix[:0], from, last), recs)
+	h, addr := wire.Header{Type: wire.Data}, netip.AddrPort{}
+	if dest != nil {
+		h.Dest, h.Final, addr = dest.epoch, dest.give.endsAt(last), dest.addr
+	}
+	e.postAs(h, addr, wire.AppendDataPrefix(prefix[:0], from, last), recs)
 	return last
 }
 
@@ -293,88 +267,3 @@ func (e *Engine) quiet() bool {
 
 // complete says that the own cache describes this whole kernel table.
 func (e *Engine) complete() bool { return e.dump.current && e.role.is != TakingOver }
-
-// hearWant takes a peer's question. A question from before what we still know of ends is answered by RESTART
-// (PROTOCOL R4), unless the asker began so late that those ends do not concern it.
-func (e *Engine) hearWant(p *peer, body []byte) error {
-	a, err := wire.DecodeAsk(body)
-	if err != nil {
-		return err
-	}
-	e.count.messages.Wants++
-	p.give = giving{next: a.From, to: min(a.To, e.log.Last), base: a.Base, credit: min(a.Credit, creditFull)}
-	if e.forgotten(&p.give) {
-		e.restartAsked(p)
-		p.give.credit = 0
-	}
-	if p.give.next >= p.give.to {
-		p.give.credit = 0
-	}
-	return nil
-}
-
-// forgotten says that ends which concern the asker are not known any more: what is left of its range would
-// silently lack them. That holds for a question from 0, too: the asker may have met the log when it was empty, and
-// hold what it heard since.
-func (e *Engine) forgotten(g *giving) bool { return max(g.next, g.base) < e.log.Horizon }
-
-// answered counts a DATA that came because we asked.
-func (e *Engine) answered(p *peer, directed bool) {
-	if directed {
-		p.ask.arrived++
-	}
-}
-
-// askFor asks for the lowest range that is missing, one at a time (PROTOCOL R3).
-func (e *Engine) askFor(p *peer) {
-	from, to, missing := p.rep.Gap(p.last)
-	a := &p.ask
-	if !missing || !p.live(e.now) || p.over {
-		a.to, a.delay = 0, 0
-		a.have, a.seen = p.rep.Have, e.now
-		return
-	}
-	if from != a.have {
-		a.have, a.seen, a.delay = from, e.now, 0
-	}
-	switch {
-	case a.to == 0 && p.rep.Intervals() == 0 && from > 0 && e.now.Sub(a.seen) < askAgain:
-		return // the tail is on its way
-	case a.to != 0 && a.arrived < creditFull && e.now.Before(a.at):
-		return
-	}
-	if from == 0 && p.rep.Live == p.rep.Stale && p.rep.Intervals() == 0 {
-		// Nothing is held, so no end before this concerns us, if nothing older comes.
-		p.base, p.floor = p.last, max(p.floor, p.beat, p.data)
-	}
-	if before := max(from, a.counted); to > before {
-		e.count.messages.Lost += to - before
-		a.counted = to
-	}
-	progress := a.arrived > 0
-	a.delay = min(max(a.delay*2, askAgain), askAtMost)
-	if progress {
-		a.delay = askAgain
-	}
-	jitter := time.Duration(e.rng.Int63n(int64(a.delay/4) + 1))
-	a.to, a.arrived, a.at = to, 0, e.now.Add(a.delay+jitter)
-	e.send.body = wire.AppendAsk(e.send.body[:0], &wire.Ask{From: from, To: to, Base: p.base, Credit: creditFull})
-	e.post(wire.Want, p, e.send.body)
-}
-
-// wantDeadline is when a question wants another look.
-func (e *Engine) wantDeadline() (d time.Time) {
-	e.peers.each(func(p *peer) {
-		if _, _, missing := p.rep.Gap(p.last); !missing || !p.live(e.now) || p.over {
-			return
-		}
-		at := p.ask.at
-		if p.ask.to == 0 {
-			at = p.ask.seen.Add(askAgain)
-		}
-		if d.IsZero() || at.Before(d) {
-			d = at
-		}
-	})
-	return d
-}

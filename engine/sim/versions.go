@@ -75,6 +75,8 @@ func (u *upgrade) says(n *node, payload []byte) []byte {
 		body[1] = wire.Version + 1
 	case wire.Data:
 		body = u.richer(body)
+	case wire.Want:
+		body = u.longer(body)
 	default:
 		return payload
 	}
@@ -153,4 +155,18 @@ func appendRicher(b []byte, before uint64, rec *wire.Record) []byte {
 	plain[0] |= hasAttributes
 	b = binary.AppendUvarint(append(b, plain...), uint64(len(unknown)+len(attributes)))
 	return append(append(b, unknown...), attributes...)
+}
+
+// longer is a question that says more at its end, after its further ranges.
+func (u *upgrade) longer(body []byte) []byte {
+	var a wire.Ask
+	if err := wire.DecodeAsk(body, &a); err != nil {
+		u.w.fail("versions", "%s asks what cannot be read: %v", u.node, err)
+		return body
+	}
+	b := bytes.Clone(body)
+	if len(a.Further) == 0 {
+		b = append(b, 0)
+	}
+	return append(b, "and more"...)
 }

@@ -125,26 +125,68 @@ func DecodeHeartbeat(b []byte, h *Heartbeat) error {
 	return nil
 }
 
-// Ask is the body of a WANT: send what you have in (From, To], at most Credit datagrams. What ended up to
-// Base is of no interest: the asker began with nothing when the log ended there.
-type Ask struct{ From, To, Base, Credit uint64 }
+// Range is what comes after the sequence number From, up to To.
+type Range struct{ From, To uint64 }
+
+// Ask is the body of a WANT: send what you have in Range, then in each of Further, at most Credit datagrams together.
+// What ended up to Base is of no interest: the asker began with nothing when the log ended there.
+type Ask struct {
+	Range
+	Base, Credit uint64
+	Further      []Range // in order, apart; an older version knows none, and leaves them out
+}
+
+// MaxFurther is the most ranges of one WANT besides the first: with a credit of 64 no more are answered.
+const MaxFurther = 63
+
+// AskSize is the most bytes that the body of a WANT with so many further ranges takes.
+func AskSize(further int) int { return (4+2*further)*binary.MaxVarintLen64 + 1 }
 
 // AppendAsk writes the body of a WANT.
 func AppendAsk(b []byte, a *Ask) []byte {
 	b = binary.AppendUvarint(b, a.From)
 	b = binary.AppendUvarint(b, a.To)
 	b = binary.AppendUvarint(b, a.Base)
-	return binary.AppendUvarint(b, a.Credit)
+	b = binary.AppendUvarint(b, a.Credit)
+	if len(a.Further) == 0 {
+		return b
+	}
+	b = append(b, byte(len(a.Further)))
+	before := a.To
+	for _, r := range a.Further {
+		b = binary.AppendUvarint(b, r.From-before)
+		b = binary.AppendUvarint(b, r.To-r.From)
+		before = r.To
+	}
+	return b
 }
 
-// DecodeAsk reads the body of a WANT.
-func DecodeAsk(b []byte) (Ask, error) {
+// DecodeAsk reads the body of a WANT into a, whose Further is used again. What follows is a newer version's and skipped.
+func DecodeAsk(b []byte, a *Ask) error {
 	r := reader{b: b}
-	a := Ask{From: r.varint(), To: r.varint(), Base: r.varint(), Credit: r.varint()}
+	a.From, a.To, a.Base, a.Credit = r.varint(), r.varint(), r.varint(), r.varint()
+	a.Further = a.Further[:0]
 	if r.bad || a.To < a.From {
-		return Ask{}, ErrBody
+		return ErrBody
 	}
-	return a, nil
+	if len(r.b) == 0 {
+		return nil
+	}
+	n := int(r.byte())
+	if n > MaxFurther {
+		return ErrBody
+	}
+	before := a.To
+	for range n {
+		apart, length := r.varint(), r.varint()
+		next := Range{From: before + apart, To: before + apart + length}
+		if r.bad || next.From <= before || next.To <= next.From {
+			return ErrBody
+		}
+		a.Further = append(a.Further, next)
+		before = next.To
+	}
+	return nil
 }
 
 // AppendRestart writes the body of a RESTART: the log ends at last now, and what you asked for begins before

@@ -54,15 +54,35 @@ func TestHeartbeatBounds(t *testing.T) {
 }
 
 func TestAskAndRestartAreRead(t *testing.T) {
+	got := Ask{Further: []Range{}} // used again, as an engine does
 	rapid.Check(t, func(t *rapid.T) {
-		want := Ask{From: rapid.Uint64().Draw(t, "from"), Base: rapid.Uint64().Draw(t, "base"), Credit: rapid.Uint64().Draw(t, "credit")}
+		want := Ask{Base: rapid.Uint64().Draw(t, "base"), Credit: rapid.Uint64().Draw(t, "credit"), Further: []Range{}}
+		want.From = rapid.Uint64().Draw(t, "from")
 		want.To = rapid.Uint64Min(want.From).Draw(t, "to")
+		first := len(AppendAsk(nil, &want)) // all that an older version reads
+		for at, n := want.To, rapid.IntRange(0, MaxFurther).Draw(t, "further"); len(want.Further) < n; {
+			r := Range{From: at + rapid.Uint64Range(1, 1<<40).Draw(t, "apart")}
+			r.To = r.From + rapid.Uint64Range(1, 1<<40).Draw(t, "length")
+			if at = r.To; r.From <= want.To {
+				break // beyond the last number
+			}
+			want.Further = append(want.Further, r)
+		}
 		b := AppendAsk(nil, &want)
-		if got, err := DecodeAsk(b); err != nil || got != want {
-			t.Fatalf("%+v, %v; want %+v", got, err, want)
+		if len(b) > AskSize(len(want.Further)) {
+			t.Fatalf("%d bytes, at most %d were told", len(b), AskSize(len(want.Further)))
+		}
+		if err := DecodeAsk(b, &got); err != nil || !cmp.Equal(got, want) {
+			t.Fatalf("%v:\n%s", err, cmp.Diff(want, got))
+		}
+		if len(want.Further) > 0 {
+			newer := append(b[:len(b):len(b)], rapid.SliceOf(rapid.Byte()).Draw(t, "of a newer version")...)
+			if err := DecodeAsk(newer, &got); err != nil || !cmp.Equal(got, want) {
+				t.Fatalf("%v:\n%s", err, cmp.Diff(want, got))
+			}
 		}
 		for n := range b {
-			if _, err := DecodeAsk(b[:n]); err == nil {
+			if err := DecodeAsk(b[:n], &got); err == nil && n != first {
 				t.Fatalf("cut to %d of %d bytes it is taken", n, len(b))
 			}
 		}
@@ -74,14 +94,32 @@ func TestAskAndRestartAreRead(t *testing.T) {
 			t.Fatal("a restart cut short is taken")
 		}
 	})
-	if _, err := DecodeAsk(AppendAsk(nil, &Ask{From: 2, To: 1})); err == nil {
-		t.Error("a range that ends before it begins is taken")
+	most := Ask{Range: Range{0, 1}}
+	for i := range uint64(MaxFurther) {
+		most.Further = append(most.Further, Range{10*i + 5, 10*i + 6})
+	}
+	if err := DecodeAsk(AppendAsk(nil, &most), &got); err != nil {
+		t.Error(err)
+	}
+	tooMany := most
+	tooMany.Further = append(tooMany.Further, Range{1e6, 2e6})
+	for name, a := range map[string]Ask{
+		"ends before it begins":    {Range: Range{2, 1}},
+		"touches the one before":   {Range: Range{1, 5}, Further: []Range{{5, 6}}},
+		"has nothing":              {Range: Range{1, 5}, Further: []Range{{7, 7}}},
+		"is before the one before": {Range: Range{1, 5}, Further: []Range{{8, 9}, {6, 7}}},
+		"ends beyond the numbers":  {Range: Range{1, 5}, Further: []Range{{8, 3}}},
+		"is one too many":          tooMany,
+	} {
+		if err := DecodeAsk(AppendAsk(nil, &a), &got); !errors.Is(err, ErrBody) {
+			t.Errorf("a range that %s: %v", name, err)
+		}
 	}
 }
 
 func TestHeaderIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := Header{Type: Type(rapid.Uint8Range(uint8(Data), uint8(Restart)).Draw(t, "type")), Cluster: rapid.Uint32().Draw(t, "cluster"), Counter: rapid.Uint64().Draw(t, "counter")}
+		want := Header{Type: Type(rapid.Uint8Range(uint8(Data), uint8(Restart)).Draw(t, "type")), Cluster: rapid.Uint32().Draw(t, "cluster"), Counter: rapid.Uint64().Draw(t, "counter"), Final: rapid.Bool().Draw(t, "final")}
 		copy(want.Sender[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "sender"))
 		copy(want.Dest[:], rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "dest"))
 		in := rapid.SliceOf(rapid.Byte()).Draw(t, "body")

@@ -19,7 +19,7 @@ func FuzzOpen(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if again := append(AppendHeader(nil, &h), body...); in[4] <= 1 && (in[4] == 1) == (h.Dest != Epoch{}) && string(Seal(again)) != string(in) {
+			if again := append(AppendHeader(nil, &h), body...); in[4] <= 3 && (in[4]&1 == 1) == (h.Dest != Epoch{}) && string(Seal(again)) != string(in) {
 				t.Fatalf("written again it is\n%x, was\n%x", Seal(again), in)
 			}
 		}
@@ -50,6 +50,28 @@ func FuzzData(f *testing.F) {
 		_, _, again, err := readAll(body(prev, last, recs))
 		if err != nil || !cmp.Equal(recs, again) {
 			t.Fatalf("%v:\n%s", err, cmp.Diff(recs, again))
+		}
+	})
+}
+
+// FuzzAsk is FuzzData for questions.
+func FuzzAsk(f *testing.F) {
+	f.Add(AppendAsk(nil, &Ask{Range: Range{5, 700}, Base: 6, Credit: 64}))
+	f.Add(AppendAsk(nil, &Ask{Range: Range{5, 700}, Base: 6, Credit: 64, Further: []Range{{710, 720}, {1000, 70000}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var a, again Ask
+		if DecodeAsk(b, &a) != nil {
+			return
+		}
+		before := a.To
+		for _, r := range a.Further {
+			if r.From <= before || r.To <= r.From {
+				t.Fatalf("%v after %d", r, before)
+			}
+			before = r.To
+		}
+		if err := DecodeAsk(AppendAsk(nil, &a), &again); err != nil || !cmp.Equal(a, again) {
+			t.Fatalf("%v:\n%s", err, cmp.Diff(a, again))
 		}
 	})
 }

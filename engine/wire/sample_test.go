@@ -97,14 +97,19 @@ func sampleBeat() Heartbeat {
 // sampleFrames is a whole datagram of each type.
 func sampleFrames() map[string][]byte {
 	data, _ := sampleBody()
-	beat, ask := sampleBeat(), Ask{From: 5, To: 700, Base: 6, Credit: 64}
+	beat, ask := sampleBeat(), Ask{Range: Range{5, 700}, Base: 6, Credit: 64}
+	asks := ask
+	asks.Further = []Range{{710, 720}, {1000, 70000}}
 	frame := func(typ Type, dest Epoch, body []byte) []byte {
 		h := Header{Type: typ, Cluster: ClusterHash("fw"), Sender: Epoch{0: 0xe0, 15: 0xef}, Counter: 12345, Dest: dest}
 		return Seal(append(AppendHeader(nil, &h), body...))
 	}
+	final := Header{Type: Data, Cluster: ClusterHash("fw"), Sender: Epoch{0: 0xe0, 15: 0xef}, Counter: 12345, Dest: Epoch{9}, Final: true}
 	return map[string][]byte{
 		"data":      frame(Data, Epoch{}, data),
 		"repair":    frame(Data, Epoch{9}, AppendDataPrefix(nil, 5, 9)),
+		"final":     Seal(append(AppendHeader(nil, &final), AppendDataPrefix(nil, 5, 9)...)),
+		"wants":     frame(Want, Epoch{9}, AppendAsk(nil, &asks)),
 		"heartbeat": frame(Beat, Epoch{}, AppendHeartbeat(nil, &beat)),
 		"want":      frame(Want, Epoch{9}, AppendAsk(nil, &ask)),
 		"restart":   frame(Restart, Epoch{9}, AppendRestart(nil, 700)),

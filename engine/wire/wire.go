@@ -7,7 +7,7 @@
 //	byte  0-1   magic 0xC7 0x5C (conntrackd's datagrams begin with 0x1x)
 //	byte  2     version, 1
 //	byte  3     type
-//	byte  4     flags: bit 0 directed
+//	byte  4     flags: bit 0 directed, bit 1 the last DATA of an answer; others are a newer version's
 //	byte  5     key id, 0: not sealed
 //	byte  6-9   cluster id, hashed
 //	byte 10-25  sender's epoch
@@ -16,7 +16,8 @@
 //
 //	DATA       prev, last (delta) varint; records in order of seq
 //	HEARTBEAT  see Heartbeat
-//	WANT       from, to, base, credit varint
+//	WANT       from, to, base, credit varint; then, unless there are none, a byte of how many further ranges, and for
+//	           each what is between it and the one before it, and its length, varint
 //	RESTART    last varint
 //	CHALLENGE  nonce of 16 bytes; ANSWER the same nonce
 //
@@ -58,7 +59,14 @@ type Header struct {
 	Counter uint64
 	Dest    Epoch
 	KeyID   uint8 // 0: not sealed; Seal writes it
+	Final   bool  // the last DATA of an answer
 }
+
+// Flags of a header.
+const (
+	flagDirected = 1 << iota
+	flagFinal
+)
 
 // Overhead is the most that a header and the checksum take.
 const Overhead = headerLen + destLen + sumLen + SealOverhead
@@ -95,13 +103,16 @@ func ClusterHash(id string) uint32 {
 func AppendHeader(b []byte, h *Header) []byte {
 	var flags byte
 	if h.Dest != (Epoch{}) {
-		flags = 1
+		flags |= flagDirected
+	}
+	if h.Final {
+		flags |= flagFinal
 	}
 	b = append(b, 0xC7, 0x5C, Version, byte(h.Type), flags, 0)
 	b = binary.BigEndian.AppendUint32(b, h.Cluster)
 	b = append(b, h.Sender[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.Counter)
-	if flags&1 != 0 {
+	if flags&flagDirected != 0 {
 		b = append(b, h.Dest[:]...)
 	}
 	return b
@@ -134,8 +145,9 @@ func Parse(b []byte, cluster uint32, h *Header) (n int, err error) {
 	}
 	h.Sender = Epoch(b[10:26])
 	h.Counter = binary.BigEndian.Uint64(b[26:])
+	h.Final = b[4]&flagFinal != 0
 	h.Dest = Epoch{}
-	if b[4]&1 == 0 {
+	if b[4]&flagDirected == 0 {
 		return headerLen, nil
 	}
 	if len(b) < headerLen+destLen+sumLen {

@@ -18,9 +18,9 @@
  *   change             cache/log.go Put, End: the next sequence number; a flow has only its newest place
  *   prune              peers.go pruneLog, cache/log.go Prune: tombstones go, the horizon rises
  *   cut                send.go sendRange, with room for one record
- *   origin             send.go sendLive, repair, beat
- *   tooOld             send.go hearWant: whether RESTART is the answer
- *   findGap            send.go askFor, cache/replica.go Gap
+ *   origin             send.go sendLive, beat; repair.go repair
+ *   tooOld             repair.go hearWant: whether RESTART is the answer
+ *   findGap            repair.go askFor, cache/replica.go Gap: one gap a question
  *   apply, range       cache/replica.go Apply, Range
  *   restart            hear.go restartPeer, cache/replica.go Restart
  *   hearData, hearBeat hear.go hearData, prove; cache/replica.go Complete, Agrees, Sweep
