@@ -96,7 +96,7 @@ func (p *plan) amount(shape string) work {
 	case "udp":
 		n /= 2
 	}
-	return work{shape, n, p.rate}
+	return work{shape: shape, n: n, rate: p.rate}
 }
 
 func (r *round) warm(p pair) error {
@@ -256,7 +256,7 @@ func (r *round) floor() error {
 	if err := r.lab.flush(); err != nil {
 		return err
 	}
-	made, err := r.lab.generate(r.lab.b, work{"established", r.plan.flows, 0})
+	made, err := r.lab.generate(r.lab.b, work{shape: "established", n: r.plan.flows})
 	if err != nil {
 		return err
 	}

@@ -1,26 +1,24 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 )
 
 // ctsync is the program of this project, with or without a key for its sync link.
 type ctsync struct {
-	nodes
 	program string
 	sealed  bool
-	socket  [2]string
+	node    [2]*node
 	hot     bool
 	lab     *lab
 }
+
+func (c *ctsync) active() *process  { return c.node[0].running() }
+func (c *ctsync) standby() *process { return c.node[1].running() }
 
 func (c *ctsync) start(l *lab, hot bool) error {
 	c.lab, c.hot = l, hot
@@ -37,22 +35,13 @@ func (c *ctsync) start(l *lab, hot bool) error {
 		return err
 	}
 	for i, ns := range []string{l.a, l.b} {
-		path := filepath.Join(folder, "n"+strconv.Itoa(i))
-		c.socket[i] = path + ".ctl"
-		lines := append([]string{
-			"node-name n" + strconv.Itoa(i), "failover-mechanism cluster group G", "interface sync0", standby,
-			"event-listen-queue-size 64", "sync-queue-size 8", "track-file " + path + ".ready",
-		}, key...)
-		if err := os.WriteFile(path+".conf", []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-			return err
-		}
-		// With the priority that its package gives it. conntrackd asks for a real-time one by itself.
-		if c.nodes[i], err = l.start(ns, "nice", "-n", "-10", c.program, "daemon", "--config", path+".conf", "--control", c.socket[i]); err != nil {
+		settings := append([]string{"interface sync0", standby}, key...)
+		if c.node[i], err = newNode(l, ns, c.program, folder, "n"+strconv.Itoa(i), settings...); err != nil {
 			return err
 		}
 	}
 	if err := c.begin(); err != nil {
-		return fmt.Errorf("%w: %s", err, c.nodes[0].tail())
+		return fmt.Errorf("%w: %s", err, c.active().tail())
 	}
 	return nil
 }
@@ -70,49 +59,21 @@ func (c *ctsync) key() ([]string, error) {
 }
 
 func (c *ctsync) begin() error {
-	if err := await("ctsync to answer", 5*time.Second, func() bool { _, err := c.status(0); return err == nil }); err != nil {
+	if err := c.node[0].answers(); err != nil {
 		return err
 	}
-	if err := c.ask(0, "cluster", "start", "G"); err != nil {
+	if err := c.node[0].ask("cluster", "start", "G"); err != nil {
 		return err
 	}
 	return await("both nodes to be in sync", 10*time.Second, func() bool {
-		a, err := c.status(0)
-		b, bad := c.status(1)
+		a, err := c.node[0].status()
+		b, bad := c.node[1].status()
 		return err == nil && bad == nil && a.Code == 0 && b.Code == 0
 	})
 }
 
-func (c *ctsync) ask(node int, words ...string) error {
-	return run(c.program, append(words, "--control", c.socket[node])...)
-}
-
-// ctsyncStatus is what is read of `ctsync status --output json`.
-type ctsyncStatus struct {
-	Code     int `json:"verdict_code"`
-	Internal struct{ Active int }
-	External struct{ Active int }
-	Activity struct {
-		TakeoverDuration   float64 `json:"takeover_duration"` // seconds
-		TakeoverForwarding float64 `json:"takeover_forwarding"`
-		TakeoverFailed     int     `json:"takeover_failed"`
-	}
-}
-
-func (c *ctsync) status(node int) (s ctsyncStatus, err error) {
-	out, err := exec.Command(c.program, "status", "--output", "json", "--control", c.socket[node]).Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) { // the exit code is the verdict
-		return s, err
-	}
-	if len(out) == 0 {
-		return s, fmt.Errorf("bench: ctsync does not answer")
-	}
-	return s, json.Unmarshal(out, &s)
-}
-
 func (c *ctsync) own() (int, error) {
-	s, err := c.status(0)
+	s, err := c.node[0].status()
 	return s.Internal.Active, err
 }
 
@@ -120,19 +81,19 @@ func (c *ctsync) theirs() (int, error) {
 	if c.hot {
 		return count(c.lab.b)
 	}
-	s, err := c.status(1)
+	s, err := c.node[1].status()
 	return s.External.Active, err
 }
 
 // takeover ends the active node's turn, and makes the other the active one. Both times are the node's own.
 func (c *ctsync) takeover() (took takeover, err error) {
-	if err := c.ask(0, "cluster", "stop", "G"); err != nil {
+	if err := c.node[0].ask("cluster", "stop", "G"); err != nil {
 		return took, err
 	}
-	if err := c.ask(1, "cluster", "start", "G"); err != nil {
+	if err := c.node[1].ask("cluster", "start", "G"); err != nil {
 		return took, err
 	}
-	s, err := c.status(1)
+	s, err := c.node[1].status()
 	if s.Activity.TakeoverFailed > 0 {
 		return took, fmt.Errorf("bench: %d flows could not be taken over", s.Activity.TakeoverFailed)
 	}

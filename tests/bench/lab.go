@@ -25,7 +25,8 @@ import (
 //	                      sync0
 //	                      [b]
 type lab struct {
-	a, b, outside string // namespaces
+	a, b, outside string   // namespaces
+	more          []string // of a segment
 	folder        string
 	started       []*process
 }
@@ -139,7 +140,7 @@ func (l *lab) hardware(ns, name string) (mac string, err error) {
 	return mac, err
 }
 
-func (l *lab) namespaces() []string { return []string{l.a, l.b, l.outside} }
+func (l *lab) namespaces() []string { return append([]string{l.a, l.b, l.outside}, l.more...) }
 
 func (l *lab) close() {
 	for _, p := range l.started {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -18,6 +19,9 @@ const (
 )
 
 var tableLimits = []string{"/proc/sys/net/netfilter/nf_conntrack_max", "/proc/sys/net/netfilter/nf_conntrack_buckets"}
+
+// tableHeld says that this process has the lock.
+var tableHeld atomic.Bool
 
 // raise makes the table hold that many flows in each namespace until restore.
 func raise(flows int) (restore func(), err error) {
@@ -61,8 +65,10 @@ func lockTable() (unlock func(), err error) {
 		return nil, err
 	}
 	restoreLimits()
+	tableHeld.Store(true)
 	return func() {
 		restoreLimits()
+		tableHeld.Store(false)
 		f.Close()
 	}, nil
 }

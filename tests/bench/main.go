@@ -35,6 +35,20 @@ type settings struct {
 }
 
 func main() {
+	if err := do(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func do() error {
+	if len(os.Args) > 1 && os.Args[1] == "growth" {
+		g := &growth{}
+		if err := g.parse(os.Args[2:]); err != nil {
+			return err
+		}
+		return inLab(&g.program, g.run)
+	}
 	s := settings{big: os.Getenv("BIG") != ""}
 	flag.StringVar(&s.program, "program", "build/ctsync", "the ctsync to measure")
 	flag.StringVar(&generatorProgram, "generator", "build/generate", "the generator")
@@ -57,10 +71,7 @@ func main() {
 			s.plan.only[name] = true
 		}
 	}
-	if err := s.run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	return s.run()
 }
 
 func caseNames() string {
@@ -76,7 +87,19 @@ func progress(format string, args ...any) {
 }
 
 func (s *settings) run() error {
-	for _, p := range []*string{&s.program, &generatorProgram} {
+	if s.big {
+		restore, err := raise(s.plan.flows)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	return inLab(&s.program, s.measure)
+}
+
+// inLab finds the programs, and measures with them in a lab that goes with the measurement, or with an interrupt.
+func inLab(program *string, measure func(*lab) error) error {
+	for _, p := range []*string{program, &generatorProgram} {
 		path, err := filepath.Abs(*p)
 		if err != nil {
 			return err
@@ -86,13 +109,6 @@ func (s *settings) run() error {
 		}
 		*p = path
 	}
-	if s.big {
-		restore, err := raise(s.plan.flows)
-		if err != nil {
-			return err
-		}
-		defer restore()
-	}
 	l, err := newLab()
 	if err != nil {
 		return err
@@ -101,11 +117,14 @@ func (s *settings) run() error {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	ended := make(chan error, 1)
-	go func() { ended <- s.measure(l) }()
+	go func() { ended <- measure(l) }()
 	select {
 	case err := <-ended:
 		return err
 	case sig := <-interrupted:
+		if tableHeld.Load() {
+			restoreLimits()
+		}
 		return fmt.Errorf("bench: ended by %s", sig)
 	}
 }

@@ -14,6 +14,8 @@ import (
 type work struct {
 	shape   string
 	n, rate int
+	first   int // number of the first connection
+	there   int // flows that are in the tables before
 }
 
 // cost is what a work cost a pair.
@@ -60,7 +62,7 @@ func (l *lab) carry(p pair, w work) (c cost, err error) {
 	if err != nil {
 		return c, err
 	}
-	want := w.n * shape.Left
+	want := w.there + w.n*shape.Left
 	m := newMeter(p)
 	if c.generator, err = l.generate(l.a, w); err != nil {
 		return c, err
@@ -82,7 +84,7 @@ func (l *lab) carry(p pair, w work) (c cost, err error) {
 
 // generate runs the generator in a namespace, as a process of its own.
 func (l *lab) generate(ns string, w work) (load.Report, error) {
-	return l.generator(ns, "flows", "-shape", w.shape, "-n", fmt.Sprint(w.n), "-rate", fmt.Sprint(w.rate))
+	return l.generator(ns, "flows", "-shape", w.shape, "-first", fmt.Sprint(w.first), "-n", fmt.Sprint(w.n), "-rate", fmt.Sprint(w.rate))
 }
 
 // packets sends real connections through the first router.
