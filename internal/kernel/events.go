@@ -110,7 +110,7 @@ func (e *Events) setup(fd int, c EventsConfig) (err error) {
 	return nil
 }
 
-// Receive waits up to wait for events and decodes as many as there are and fit into the slice, in the
+// Receive waits up to wait for events, with 0 until there is one, and decodes as many as there are and fit into the slice, in the
 // kernel's order. lost says that the kernel dropped events before these because the socket's queue was full.
 // Extra of a Flow is valid until the next Receive. No event within wait is n = 0 without an error; after
 // Close the error is net.ErrClosed. A message that cannot be decoded is counted and skipped.
@@ -118,7 +118,7 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 	e.receiving.Lock()
 	defer e.receiving.Unlock()
 	e.extras.reset()
-	if err := e.file.SetReadDeadline(time.Now().Add(wait)); err != nil {
+	if err := e.limit(wait); err != nil {
 		return 0, false, e.closedOr(err)
 	}
 	for n < len(into) {
@@ -146,6 +146,14 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 	e.busy = n > 1 && n < len(into) // else there is more already
 	e.received.Add(uint64(n))
 	return n, lost, nil
+}
+
+// limit sets a deadline only where there is one: it is a timer of the runtime, which wakes two threads when it fires.
+func (e *Events) limit(wait time.Duration) error {
+	if wait == 0 {
+		return nil
+	}
+	return e.file.SetReadDeadline(time.Now().Add(wait))
 }
 
 func (e *Events) receive(wait bool, want int) (int, error) {

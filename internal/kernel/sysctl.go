@@ -34,12 +34,6 @@ func SetEvents(mode int) error {
 	return nil
 }
 
-// Mute says that flows which begin now will never emit an event.
-func Mute() bool {
-	mode, err := readSysctl("nf_conntrack_events")
-	return err == nil && mode == 0
-}
-
 func readSysctl(name string) (int, error) {
 	b, err := os.ReadFile(sysctls + name)
 	if err != nil {
