@@ -41,7 +41,7 @@ type Daemon struct {
 	control *control.Server
 	heard   []engine.Datagram // of hear
 	scripts seldom            // notify scripts that were not understood
-	muted   bool              // of mute
+	watch   *watch            // what is looked at again and again
 	reloads chan chan error   // who asks for the configuration to be read again, and is told whether it was taken
 }
 
@@ -180,7 +180,7 @@ func (d *Daemon) newEngine() (*engine.Engine, error) {
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
-	max, _, err := tableMax()
+	max, _, err := d.kernel.tableMax()
 	if err != nil {
 		return nil, err
 	}
@@ -291,9 +291,10 @@ func (p *parts) start(ctx context.Context, part func(context.Context) error) {
 func (d *Daemon) startInputs(ctx context.Context, inputs *parts) {
 	start := func(part func(context.Context) error) { inputs.start(ctx, part) }
 	reload := d.awaitReloads()
+	d.watch = newWatch(d)
+	d.loop.routine, d.loop.every = d.watch.look, d.watch.period
 	start(func(ctx context.Context) error { d.loop.run(ctx); return nil })
 	start(func(ctx context.Context) error { return d.kernel.readEvents(ctx, d.loop) })
-	start(func(ctx context.Context) error { d.watchLimits(ctx); return nil })
 	start(func(ctx context.Context) error {
 		return peer.WatchAddresses(ctx, func(a []netip.Addr) { d.loop.step(&engine.Addresses{Addrs: a}) })
 	})
@@ -355,39 +356,4 @@ func (d *Daemon) goodbye() {
 		d.ready.put(engine.NotReady, engine.Standby, false)
 	}
 	d.loop.over = true
-}
-
-// mute says that somebody has switched the kernel's events off since the start, and tells the operator once.
-func (d *Daemon) mute() bool {
-	mute := kernel.Mute()
-	if mute && !d.muted {
-		d.log.Warn("the kernel makes connections that emit no events: they are found every 5 minutes only", native.Key, native.HostFault,
-			"remedy", "sysctl -w net.netfilter.nf_conntrack_events=1")
-	}
-	d.muted = mute
-	return mute
-}
-
-// timeoutsEvery is how often the kernel's timeouts are read again, in seconds.
-const timeoutsEvery = 60
-
-// watchLimits tells the engine the size of the kernel's table and of the links' datagrams, and how long the kernel
-// keeps flows, now and then.
-func (d *Daemon) watchLimits(ctx context.Context) {
-	payload := d.links.PayloadLimit() // as the engine began
-	for second := 0; ; second++ {
-		if second%timeoutsEvery == 0 {
-			d.loop.step(&engine.KernelTimeouts{Timeouts: kernel.Timeouts()})
-		}
-		if max, count, err := tableMax(); err == nil {
-			d.loop.step(&engine.KernelLimits{Max: max, Count: count, Mute: d.mute()})
-		}
-		if now := d.links.PayloadLimit(); now != payload {
-			payload = now
-			d.loop.step(&engine.PayloadLimit{Bytes: now})
-		}
-		if !sleep(ctx, time.Second) {
-			return
-		}
-	}
 }

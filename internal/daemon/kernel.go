@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"sync"
-	"time"
 
 	"ctsync/engine"
 	"ctsync/engine/flow"
@@ -18,6 +17,7 @@ import (
 type kernelEdge struct {
 	events *kernel.Events
 	writer *kernel.Writer
+	gauges *kernel.Gauges
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -43,7 +43,7 @@ func openKernel(receiveBuffer int, protocols []uint8, log *slog.Logger) (*kernel
 		w.Close()
 		return nil, err
 	}
-	k := &kernelEdge{events: ev, writer: w, log: log, nat: natHooks{log: log}}
+	k := &kernelEdge{events: ev, writer: w, gauges: kernel.NewGauges(), log: log, nat: natHooks{log: log}}
 	k.more = sync.NewCond(&k.mu)
 	return k, nil
 }
@@ -56,8 +56,8 @@ func (k *kernelEdge) allEvents() {
 }
 
 // tableMax is nf_conntrack_max, and the entries there are.
-func tableMax() (max, count int, err error) {
-	max, count, err = kernel.Limits()
+func (k *kernelEdge) tableMax() (max, count int, err error) {
+	max, count, err = k.gauges.Limits()
 	if max == 0 {
 		max = math.MaxInt32 // 0 is no limit
 	}
@@ -72,7 +72,7 @@ func (k *kernelEdge) readEvents(ctx context.Context, l *loop) error {
 	batch := make([]flow.Event, eventBatch)
 	var in engine.KernelEvents
 	for ctx.Err() == nil {
-		n, lost, err := k.events.Receive(batch, time.Second)
+		n, lost, err := k.events.Receive(batch, 0)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -159,5 +159,6 @@ func (k *kernelEdge) close() {
 	k.mu.Unlock()
 	k.more.Broadcast()
 	k.events.Close()
+	k.gauges.Close()
 	k.users.Wait()
 }

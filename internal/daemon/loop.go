@@ -21,10 +21,13 @@ type loop struct {
 	timer *rawio.Timer // of run
 	fires time.Time    // when it does; zero: it has
 
+	routine func() // of run, about every so often; nil: none
+	every   time.Duration
+	due     time.Time // from then on it is done at the next wake-up, at the latest every/2 later
+
 	replies map[uint64]chan engine.Reply
 	lastID  uint64
-	beat    time.Time // of the last step, for the watchdog
-	over    bool      // no more steps
+	over    bool // no more steps
 
 	allEvents bool // the engine needs all of them
 }
@@ -59,8 +62,7 @@ func (l *loop) stepLocked(in engine.Input) {
 	if l.over {
 		return
 	}
-	l.beat = rawio.Boottime()
-	out := l.engine.Step(l.beat, in)
+	out := l.engine.Step(rawio.Boottime(), in)
 	if out.AllEvents && !l.allEvents {
 		l.allEvents = true
 		l.out.allEvents()
@@ -87,10 +89,13 @@ func (l *loop) stepLocked(in engine.Input) {
 	l.arm()
 }
 
-// arm sets the timer to the deadline. One that fires before it stays: to move it would cost more than to look
-// once too often, since the deadline moves with every change and every datagram.
+// arm sets the timer to the deadline, or to when the routine is due. One that fires before it stays: to move it would cost more
+// than to look once too often, since the deadline moves with every change and every datagram.
 func (l *loop) arm() {
 	d := l.engine.Deadline()
+	if l.routine != nil {
+		d = earlier(d, l.due.Add(l.every/2))
+	}
 	if !l.fires.IsZero() && !d.Before(l.fires) {
 		return
 	}
@@ -98,24 +103,39 @@ func (l *loop) arm() {
 	l.timer.Set(d)
 }
 
-// run steps at every deadline until ctx ends.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// run steps at every deadline until ctx ends, and does the routine meanwhile.
 func (l *loop) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.timer.Close)
 	defer stop()
 	for l.timer.Wait() {
-		l.fired()
+		if l.fired() {
+			l.routine()
+		}
 	}
 }
 
-func (l *loop) fired() {
+// fired says whether it is time for the routine. It waits for a heartbeat: a wake-up of its own would cost more than what it does.
+func (l *loop) fired() (routine bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fires = time.Time{}
-	if l.engine.Deadline().After(rawio.Boottime()) {
+	now := rawio.Boottime()
+	if l.routine != nil && !now.Before(l.due) {
+		routine, l.due = true, now.Add(l.every*3/4)
+	}
+	if l.engine.Deadline().After(now) {
 		l.arm()
-		return
+		return routine
 	}
 	l.stepLocked(&engine.Tick{})
+	return routine
 }
 
 // status is the engine's, with its times moved to the wall clock.
@@ -182,11 +202,4 @@ func (l *loop) list(page func(at uint32, into []flow.Flow) (int, uint32), each f
 		}
 	}
 	return nil
-}
-
-// stuck says for how long the loop has not stepped; the engine asks for one twice a second at least.
-func (l *loop) stuck() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return rawio.Boottime().Sub(l.beat)
 }

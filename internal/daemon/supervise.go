@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -14,25 +13,26 @@ import (
 	"ctsync/internal/metrics"
 )
 
-// supervise tells systemd how it goes: ready, one line of status, and the watchdog as long as the loop steps.
+// supervise tells systemd how it goes: ready, one line of status when it changes, and the watchdog as long as the loop
+// asks for it. The loop does not wait for systemd.
 func (d *Daemon) supervise(ctx context.Context) error {
-	period := time.Second
-	watchdog, err := sd.SdWatchdogEnabled(false)
-	if err == nil && watchdog > 0 {
-		period = min(period, watchdog/3)
-	}
-	t := time.NewTicker(period)
-	defer t.Stop()
 	tell(sd.SdNotifyReady)
+	last := ""
 	for {
-		if d.loop.stuck() < 2*time.Second {
-			tell(sd.SdNotifyWatchdog)
+		var lines []string
+		if d.watch.dog {
+			lines = append(lines, sd.SdNotifyWatchdog)
 		}
-		tell("STATUS=" + statusLine(d.loop.status()))
+		if now := "STATUS=" + statusLine(d.loop.status()); now != last {
+			lines, last = append(lines, now), now
+		}
+		if len(lines) > 0 {
+			tell(strings.Join(lines, "\n"))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
+		case <-d.watch.systemd:
 		}
 	}
 }
