@@ -101,9 +101,11 @@ func (e *Engine) resynced(differing int) {
 	e.wait.resyncs = e.wait.resyncs[:0]
 }
 
-// flushInternal forgets the own cache. Peers keep what they wrote: a flow that is yielded goes on.
+// flushInternal forgets the own cache and reads it again from the kernel. Peers keep what they wrote: a flow that is yielded
+// goes on.
 func (e *Engine) flushInternal() int {
 	n := e.log.Live
+	e.startDump()
 	for r := ref(1); r <= e.tbl.Top(); r++ {
 		if e.tbl.Used(r) {
 			e.endOwn(r, cache.Yielded)
@@ -112,12 +114,17 @@ func (e *Engine) flushInternal() int {
 	return n
 }
 
-// flushExternal forgets every replica and asks for it again.
+// flushExternal forgets every replica and asks for it again. An active node only doubts what it took over or saw end, until
+// it hears of it again: forgotten, it would be taken over once more.
 func (e *Engine) flushExternal() int {
 	n := 0
 	e.peers.each(func(p *peer) {
 		n += p.rep.Live
-		p.rep.Clear(e.release)
+		if p.marked && e.role.is != Standby {
+			p.rep.Restart(e.release)
+		} else {
+			p.rep.Clear(e.release)
+		}
 		p.floor, p.base, p.ask, p.provenAt = max(p.floor, p.beat, p.data), p.last, asking{}, time.Time{}
 	})
 	e.recountExternal()

@@ -25,6 +25,31 @@ func (e *Engine) endedThere(r ref) {
 	}
 }
 
+// endedSince marks what nodes that have been silent since p is active listed of a flow that p listed too, and saw end: it
+// took the flow over from them. They count as active until they have been silent for long, one of them as our leader.
+func (e *Engine) endedSince(p *peer, r ref) {
+	e.tbl.Each(r, func(c *copyOf) {
+		if c.Owner < firstPeer || c.Owner == p.owner || !c.Live() {
+			return
+		}
+		if q := e.peers.of(c.Owner); !q.lastHeard.After(p.activeFrom) {
+			c.Bits |= cache.Dead
+			q.marked, q.cleared = true, false
+		}
+	})
+}
+
+// saidEnded says that entry r, which our kernel has and nobody here owns, has ended as its leader said before it was ours.
+func (e *Engine) saidEnded(r ref) (ended bool) {
+	if e.tbl.Entry(r).Kern&(kPresent|kEnded) != kPresent || e.log.Lives(r) != nil || e.tbl.Of(r, kernelOwner) != nil {
+		return false
+	}
+	e.tbl.Each(r, func(c *copyOf) {
+		ended = ended || c.Owner >= firstPeer && c.Live() && c.Bits&cache.Dead != 0
+	})
+	return ended
+}
+
 // maxEarly bounds the ends that wait for their node's heartbeat, which are those of a tenth of a second or of a repair.
 const maxEarly = 65536
 

@@ -312,6 +312,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
 	}
+	if what == cache.Removed && ended && p.role == Active && e.role.is == Standby && p != e.peers.leader {
+		e.endedSince(p, r)
+	}
 	if ended && p.role == Standby {
 		e.mayCount(p, r)
 	}

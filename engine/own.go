@@ -151,8 +151,10 @@ func (e *Engine) changed(r ref, ev *flow.Event) {
 		e.ownFlow(r, ev, false)
 		e.dropAside(r)
 		e.leftStates(r)
-		e.overtook(r)
-		if unknown && e.dump.current {
+		switch {
+		case !unknown:
+			e.overtook(r)
+		case e.dump.current:
 			e.askWhether(r) // it may have ended already, by an operation of ours (PROTOCOL K10)
 		}
 	}

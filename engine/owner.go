@@ -41,10 +41,11 @@ func (e *Engine) chooseLeader() {
 	e.purge.reset()
 }
 
-// leaderSettled says that the leader is live, active, complete and proven, now and since it became leader.
+// leaderSettled says that the leader is live, active, complete and proven, now and since it became leader, and that a proof
+// has cleared what was noted of its flows before.
 func (e *Engine) leaderSettled() bool {
 	l := e.peers.leader
-	return l != nil && e.peers.settled && l.live(e.now) && l.role == Active && l.complete && l.proven(e.now)
+	return l != nil && e.peers.settled && l.live(e.now) && l.role == Active && l.complete && l.proven(e.now) && (l.cleared || !l.marked)
 }
 
 // provenNow acts on a proof: the leader of a Standby is settled by its first one as active.
@@ -75,6 +76,9 @@ func (e *Engine) fill() {
 	w.filled, w.scanned = false, false
 	scan := e.scanEntries(func(r ref) {
 		listed := e.leaderLists(r)
+		if listed == nil && e.saidEnded(r) {
+			e.tbl.Entry(r).Kern |= kEnded
+		}
 		if e.writes() && listed != nil || e.follows() && e.tbl.Entry(r).Kern&kEnded != 0 || e.outlived(r, e.log.Lives(r), listed) {
 			e.dirty(r)
 		}
@@ -133,7 +137,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	}
 	e.endOwn(r, cache.Yielded)
 	ent := e.tbl.Entry(r)
-	if e.endedHere(p, r, c) || ent.Kern&(kPresent|kFlight) == 0 && e.ranOut(r, c) {
+	if e.endedHere(p, r, c) || e.notToldOf(r) || ent.Kern&(kPresent|kFlight) == 0 && e.ranOut(r, c) {
 		return
 	}
 	c.Bits |= cache.Adopted
@@ -159,6 +163,12 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	case ent.Kern&kLiberal == 0 || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
+}
+
+// notToldOf says that this active node's kernel has entry r, that no node's word made it, and that nothing is known of it: an
+// operator had that forgotten, and the dump that follows will tell.
+func (e *Engine) notToldOf(r ref) bool {
+	return e.role.is == Active && e.tbl.Entry(r).Kern&(kPresent|kFlight|kLiberal) == kPresent && e.tbl.Of(r, kernelOwner) == nil
 }
 
 // followed says that our kernel's entry ent is as p, which led us, lists it.

@@ -101,6 +101,33 @@ func TestTheLeadersEndIsAnEndOfEveryCopy(t *testing.T) {
 	p.b.wantOps()
 }
 
+// TestAnEndWhileTheDeadLeaderStillCounts is O3 for what ends in the three seconds in which the leader, dead, still counts as
+// live: the node that has its flows now is no leader yet (12339).
+func TestAnEndWhileTheDeadLeaderStillCounts(t *testing.T) {
+	p, c := threeNodes(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	gone := map[*fake]bool{p.a: true}
+	p.cut = func(from, _ *fake) bool { return gone[from] }
+	p.notice(c, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.event(c, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	if p.b.e.peers.leader.name != "a" {
+		t.Fatal("the dead leader is given up already")
+	}
+	p.advance(5 * time.Second)
+	gone[c] = true
+	p.b.ops, c.ops = nil, nil
+	p.notice(p.b, vrrp.Master)
+	p.advance(500 * time.Millisecond)
+	p.b.wantRole(Active)
+	p.b.wantLists(1, 0)
+	p.b.wantKernel(2)
+	p.b.wantOps()
+}
+
 // TestAnEndHereIsAnEndOfTheOthersCopy is O3, of two active nodes that met the same flow: the one that falls silent
 // leaves what has not ended at the other one.
 func TestAnEndHereIsAnEndOfTheOthersCopy(t *testing.T) {

@@ -442,3 +442,70 @@ func TestWhatWaitedForASleeperProvesNothing(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestAnUpdateFromBeforeTheEnd, read late, of an entry that this node wrote: it is asked about, not written again (11494).
+func TestAnUpdateFromBeforeTheEnd(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.move(p.a, p.b)
+	p.b.wantOps("create 1")
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(150 * time.Millisecond)
+	p.b.wantLists(0, 0)
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: f, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo}}})
+	p.advance(500 * time.Millisecond)
+	p.b.wantKernel()
+	p.b.wantOps()
+	p.a.ops = nil
+}
+
+// TestWhatEndedIsNotTakenOverTwice though an operator has the active node forget what it heard (6721, 478).
+func TestWhatEndedIsNotTakenOverTwice(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.lose = func(_ *fake, typ wire.Type) bool { return typ == wire.Data }
+	p.packet(p.a, conn(2, noNAT)) // as long as that is missing, b takes over what it hears
+	p.advance(100 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.advance(5 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(time.Second)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(40 * time.Second) // when it ended is remembered no more
+	p.b.ops = nil
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data } // a never hears of the end
+	p.tell(p.b, &Command{Verb: VerbFlushExternal})
+	p.advance(time.Second)
+	p.b.wantKernel(2)
+	p.b.wantOps("create 2")
+	p.a.ops = nil
+}
+
+// TestWhatWasForgottenIsNotOverwritten: an operator has an active node forget its flows, and what another one listed before
+// comes in (1468).
+func TestWhatWasForgottenIsNotOverwritten(t *testing.T) {
+	p := newPair(t)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data }
+	p.notice(p.b, vrrp.Master)
+	p.advance(200 * time.Millisecond)
+	old := conn(1, noNAT)
+	old.Mark = 27
+	p.packet(p.b, old)
+	p.advance(500 * time.Millisecond)
+	p.swap(p.b, p.a)
+	f := conn(1, noNAT)
+	f.Mark = 43
+	p.packet(p.a, f)
+	p.advance(500 * time.Millisecond)
+	p.tell(p.a, &Command{Verb: VerbFlushInternal})
+	p.release(wire.Data)
+	p.hold = nil
+	p.advance(time.Second)
+	p.a.wantLists(1, 0)
+	if mark := p.a.kernel[f.Key].Mark; mark != 43 {
+		t.Errorf("the live connection has mark %d", mark)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

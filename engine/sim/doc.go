@@ -124,9 +124,6 @@
 //     though another node had the next incarnation in between (9508).
 //   - A closed connection that a node that began anew lists as open, from a kernel that missed the close, runs down in the
 //     kernel of a standby that saw it close (7503).
-//   - A mark that a copy ended stays until the next proof, though its leader has just become complete (8404).
-//   - An operator who has a node forget what it heard (flush external) has it forget what it adopted: a flow that ended
-//     meanwhile may be adopted again (478).
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
