@@ -305,11 +305,7 @@ func TestStuckLink(t *testing.T) {
 	a.up()
 	b.up()
 	run(t, "tc", "-n", nsA, "qdisc", "add", "dev", "eth1", "root", "tbf", "rate", "8kbit", "burst", "2kb", "limit", "1mb")
-	began := time.Now()
-	r := a.ask("send 1000 1000 -")
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("1000 datagrams took %s", d)
-	}
+	r := a.ask("send 1000 1000 -") // at the link's rate they would take a quarter of an hour
 	if s := r.Stats[0]; s.SendErrors < 900 || s.SendErrors+s.PacketsSent != 1000 {
 		t.Errorf("the stuck link counted %+v", s)
 	}
