@@ -132,6 +132,47 @@ func TestAConnectionThatClosedElsewhere(t *testing.T) {
 	}
 }
 
+// TestACloseThatIsHeardLate by the node that acts now, of a connection that it has from before and met not since: it is
+// closed here too, else it would last for days, and run out at the standby that saw it close (7503, 7761).
+func TestACloseThatIsHeardLate(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.swap(p.a, p.b)
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.event(p.b, flow.EventUpdate, f)
+	p.swap(p.b, p.a)
+	p.a.wantOps()
+	p.cut = nil
+	p.advance(3 * time.Second)
+	p.a.wantOps("update 1")
+	if got := p.a.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
+		t.Errorf("%+v", got)
+	}
+	p.b.ops = nil
+}
+
+// TestACloseBeforeTheConnectionWasMetHere is of the one before.
+func TestACloseBeforeTheConnectionWasMetHere(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.swap(p.a, p.b)
+	closed := f
+	closed.State, closed.Timeout = flow.TCPTimeWait, 100
+	p.event(p.b, flow.EventUpdate, closed)
+	p.swap(p.b, p.a)
+	p.packet(p.a, f)
+	p.cut = nil
+	p.advance(3 * time.Second)
+	if got := p.a.kernel[f.Key]; got.State != flow.TCPEstablished {
+		t.Errorf("%+v", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestWhatFollowedAHeldEndIsWritten at a standby, for the windows: its leader lists it, and the one before was translated
 // otherwise (3428).
 func TestWhatFollowedAHeldEndIsWritten(t *testing.T) {

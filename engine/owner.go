@@ -230,14 +230,20 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	if e.isClosed(r, own) && own.Value.State == c.Value.State {
 		return // it only waits for its end
 	}
-	metElsewhere := e.role.is == TakingOver && own.Seq <= e.purge.last // not here since we stepped down
-	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent)
+	notHere := own.Seq <= e.purge.last // since we stepped down
+	closed := notHere && e.isClosed(r, c) && !flow.Closed(&ent.Key, &own.Value.Value)
+	metElsewhere := notHere && e.role.is == TakingOver // later packets may have come here without an event
+	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent) || closed
 	if !needs || ent.Kern&kPresent == 0 || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
 		return
 	}
-	if metElsewhere && own.Value.State != c.Value.State {
-		f := e.flowOf(r, c) // so the other node's state is the newer
-		own = e.log.Put(r, false)
+	if f := e.flowOf(r, c); (metElsewhere || closed) && own.Value.State != f.State {
+		if !metElsewhere {
+			state, left := f.State, f.Timeout
+			f = e.flowOf(r, own) // of the rest our kernel knows better
+			f.State, f.Timeout = state, left
+		}
+		own = e.log.Put(r, false) // so the other node's state is the newer
 		e.setValue(own, &f.Value, f.Extra)
 		e.internal(r).Updated++
 	}
