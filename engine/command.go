@@ -102,16 +102,16 @@ func (e *Engine) resynced(differing int) {
 }
 
 // flushInternal forgets the own cache and reads it again from the kernel. Peers keep what they wrote: a flow that is yielded
-// goes on.
+// goes on. What the kernel is being told or asked of stays: its table would not bring that back.
 func (e *Engine) flushInternal() int {
 	n := e.log.Live
 	e.startDump()
 	for r := ref(1); r <= e.tbl.Top(); r++ {
-		if e.tbl.Used(r) {
+		if e.tbl.Used(r) && e.tbl.Entry(r).Kern&(kFlight|kDirty|kLater) == 0 && !e.evict.holds(e.log.Lives(r)) {
 			e.endOwn(r, cache.Yielded)
 		}
 	}
-	return n
+	return n - e.log.Live
 }
 
 // flushExternal forgets every replica and asks for it again. An active node only doubts what it took over or saw end, until

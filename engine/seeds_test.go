@@ -509,3 +509,31 @@ func TestWhatWasForgottenIsNotOverwritten(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestAFlushDuringATakeover does not lose what a packet made while its flow was being written: the dump cannot tell it from
+// what the operation is about, and the node would delete it for what it takes over next (12550).
+func TestAFlushDuringATakeover(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := conn(1, vip)
+	f.Reply.DstL4 = 5000
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.b.late = everything
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantOps("create 1")
+	delete(p.b.kernel, f.Key) // it was not carried out
+	f.Reply.DstL4 = 5001
+	p.packet(p.b, f)
+	p.tell(p.b, &Command{Verb: VerbFlushInternal})
+	p.advance(200 * time.Millisecond)
+	p.b.wantRole(TakingOver)
+	p.b.wantLists(1, 0)
+	p.b.giveUp()
+	p.advance(3 * time.Second)
+	p.b.wantLists(1, 0)
+	if got := p.b.kernel[f.Key].Reply.DstL4; got != 5001 {
+		t.Errorf("port %d", got)
+	}
+	p.b.ops = nil
+}
