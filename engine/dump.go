@@ -148,6 +148,7 @@ func (e *Engine) endDump() {
 // dumped compares one entry of the kernel's table.
 func (e *Engine) dumped(f *flow.Flow) {
 	portable(f)
+	e.besideFlowtable(f)
 	r := e.tbl.Find(&f.Key)
 	if r == 0 {
 		if !e.accepts(f) || e.isOver(f) {

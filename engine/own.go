@@ -55,6 +55,7 @@ const queueRead = 500 * time.Millisecond
 func (e *Engine) kernelEvent(ev *flow.Event) {
 	f := &ev.Flow
 	portable(f)
+	e.eventBesideFlowtable(ev)
 	if f.Kind == flow.KindExpect && e.isOrphan(ev) {
 		return
 	}

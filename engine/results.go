@@ -25,6 +25,7 @@ func (e *Engine) kernelResults(results []flow.Result) {
 
 func (e *Engine) kernelResult(res *flow.Result) {
 	portable(&res.Flow)
+	e.besideFlowtable(&res.Flow)
 	if res.Tag&refreshed != 0 {
 		e.refresh(res)
 		return

@@ -128,6 +128,8 @@ acknowledgements. Every end received what the other had sent, by length and chec
   has told of each such flow or the last has ended, and no longer; the status counts them as silent (tested).
 - GRE's timeout: the kernel keeps it in an entry that a packet made, and would end a copy at its first packet. So a copy's is fixed: packets do not
   extend it, a standby renews it, and after a takeover it runs out; the next packet from where the rules let one begin makes the next entry.
+- Flowtables (nftables' flow add): each firewall's rules put a connection into its own. While it is in one, the kernel shows neither its state nor its
+  timeout when asked; what was known of it before is carried on (tested with what such a kernel shows; the one of this document has no flowtables).
 - DCCP: kernels from 6.17 on do not track it.
 - Flows that begin or end at a firewall itself (a redirect to a proxy on it, for one), and link-local ones: left out on purpose.
 `
