@@ -206,6 +206,7 @@ func (e *Engine) advance() {
 	e.runJobs()
 	e.refreshDue()
 	e.askFollowed()
+	e.askCounts()
 	e.writeKernel()
 	e.progressTakeover()
 	e.answerWaiters()

@@ -68,6 +68,7 @@ type fake struct {
 	kernel  map[flow.Key]flow.Flow
 	written map[flow.Key]time.Time // by ctsync, last
 	mute    bool                   // operations stay unanswered
+	packets func(flow.Key) uint64  // that its kernel has counted; nil: it counts none
 	refuse  map[flow.OpKind]syscall.Errno
 	late    func(flow.OpKind) bool // carried out, but answered only by answer or giveUp
 	due     []flow.Result
@@ -220,6 +221,9 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 		delete(n.kernel, op.Flow.Key)
 	case flow.OpGet:
 		res.Flow = held
+		if n.packets != nil {
+			res.Packets = n.packets(op.Flow.Key)
+		}
 		if !there {
 			res.Errno = syscall.ENOENT
 		}

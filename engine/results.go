@@ -26,8 +26,12 @@ func (e *Engine) kernelResults(results []flow.Result) {
 func (e *Engine) kernelResult(res *flow.Result) {
 	portable(&res.Flow)
 	e.besideFlowtable(&res.Flow)
-	if res.Tag&refreshed != 0 {
+	switch {
+	case res.Tag&refreshed != 0:
 		e.refresh(res)
+		return
+	case res.Tag&counted != 0:
+		e.countedPackets(res)
 		return
 	}
 	e.writer.outstanding--

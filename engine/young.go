@@ -11,11 +11,13 @@ import (
 // active, a flow that begins waits beside the own cache until it is old enough; what ends before is never told of.
 // Its copy under kernelOwner has in Seq the number by which the list knows it again; other copies there have 0.
 //
-// Waiting ends early where the flow is about to be needed: at a step-down, and when a helper announces another one by it.
+// Waiting ends early where the flow is about to be needed: at a step-down, and when a helper announces another one by it;
+// and when enough packets have passed.
 type nursery struct {
 	list    queue[infant] // in the order of their beginning, some ended since
 	last    uint64
 	waiting int // that have not ended
+	counts  counts
 }
 
 type infant struct {
@@ -34,7 +36,11 @@ func (e *Engine) holdsBack(r ref, ev *flow.Event) bool {
 	y.last++
 	e.tbl.Of(r, kernelOwner).Seq = y.last
 	y.waiting++
-	y.list.push(infant{r, y.last, e.now.Sub(e.start)})
+	i := infant{r, y.last, e.now.Sub(e.start)}
+	y.list.push(i)
+	if e.filter.Packets > 0 {
+		y.counts[0].push(i)
+	}
 	e.markAdopted(r)
 	return true
 }
@@ -70,8 +76,7 @@ func (e *Engine) allGrowUp() {
 }
 
 func (e *Engine) nextInfant() {
-	i := e.young.list.pop()
-	if e.tbl.Used(i.r) && e.isYoung(i.r) && e.tbl.Of(i.r, kernelOwner).Seq == i.id {
+	if i := e.young.list.pop(); e.waits(i) {
 		e.growsUp(i.r)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"math/rand"
 	"sort"
@@ -70,20 +71,36 @@ func shortFlows(rng *rand.Rand) (all []happening) {
 }
 
 // BenchmarkSyncAfter measures what sync-after saves and costs: bytes on the link and operations in the standby's kernel a
-// flow, and how many of the connections that live at any time the standby does not have.
+// flow, how many of the connections that live at any time the standby does not have, and how many of their packets are
+// those's. With packets, those of sync-after-packets; of the connections every fourth is busy.
 func BenchmarkSyncAfter(b *testing.B) {
 	for _, d := range []time.Duration{0, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 31 * time.Second} {
 		b.Run(d.String(), func(b *testing.B) {
 			for range b.N {
-				measureShortFlows(b, d)
+				measureShortFlows(b, d, 0)
+			}
+		})
+	}
+	for _, n := range []uint64{20, 100, 500} {
+		b.Run(fmt.Sprintf("31s,packets=%d", n), func(b *testing.B) {
+			for range b.N {
+				measureShortFlows(b, 31*time.Second, n)
 			}
 		})
 	}
 }
 
-func measureShortFlows(b *testing.B, d time.Duration) {
+// perSecond is how many packets a connection has, of which every fourth is busy.
+func perSecond(k *flow.Key) float64 {
+	if k.SrcL4%4 == 0 {
+		return 200
+	}
+	return 2
+}
+
+func measureShortFlows(b *testing.B, d time.Duration, n uint64) {
 	p := &pair{t: &testing.T{}, now: time.Unix(1000, 0)}
-	p.a, p.b = p.join("a", after(d)), p.join("b", after(d))
+	p.a, p.b = p.join("a", packets(n, d)), p.join("b", packets(n, d))
 	p.advance(300 * time.Millisecond)
 	p.notice(p.a, vrrp.Master)
 	p.advance(time.Second)
@@ -94,7 +111,15 @@ func measureShortFlows(b *testing.B, d time.Duration) {
 	p.a.bytes.Reset()
 	p.b.ops = nil
 	live := map[flow.Key]time.Duration{}
+	p.a.packets = func(k flow.Key) uint64 {
+		at, there := live[k]
+		if !there {
+			return 0 // it is over
+		}
+		return 6 + uint64(perSecond(&k)*p.now.Sub(began.Add(at)).Seconds())
+	}
 	var seen, lacking, flows int
+	var rate, lackingRate float64
 	next := 20 * time.Second // once it is as it stays
 	for _, h := range shortFlows(rand.New(rand.NewSource(1))) {
 		if h.at > shortFor {
@@ -115,8 +140,10 @@ func measureShortFlows(b *testing.B, d time.Duration) {
 			next += time.Second
 			for k := range live {
 				seen++
+				rate += perSecond(&k)
 				if _, ok := p.b.kernel[k]; !ok {
 					lacking++
+					lackingRate += perSecond(&k)
 				}
 			}
 		}
@@ -125,4 +152,5 @@ func measureShortFlows(b *testing.B, d time.Duration) {
 	b.ReportMetric(float64(sent)/float64(flows), "B/flow")
 	b.ReportMetric(float64(len(p.b.ops))/float64(flows), "ops/flow")
 	b.ReportMetric(100*float64(lacking)/float64(max(seen, 1)), "%unprotected")
+	b.ReportMetric(100*lackingRate/max(rate, 1), "%packets")
 }

@@ -180,6 +180,75 @@ func TestSyncAfterIsChanged(t *testing.T) {
 	p.b.wantOps("create 2")
 }
 
+// packets is sync-after-packets besides sync-after, at both nodes.
+func packets(n uint64, d time.Duration) option {
+	return func(c *Config) { c.Filter.After, c.Filter.Packets = d, n }
+}
+
+// TestBusyFlows are told of before they are old, as soon as it is seen that enough packets have passed: after 1 s, 2 s, 4 s.
+func TestBusyFlows(t *testing.T) {
+	p := activeAndStandby(t, packets(100, time.Hour))
+	busy, slow, quiet := p.packet(p.a, conn(1, noNAT)), p.packet(p.a, conn(2, noNAT)), p.packet(p.a, conn(3, noNAT))
+	sent := map[flow.Key]uint64{busy.Key: 100, slow.Key: 99}
+	p.a.packets = func(k flow.Key) uint64 { return sent[k] }
+	p.advance(900 * time.Millisecond)
+	p.b.wantOps()
+	p.advance(300 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.a.wantYoung(2)
+	sent[slow.Key] = 1000
+	p.advance(700 * time.Millisecond)
+	p.b.wantOps()
+	p.advance(300 * time.Millisecond)
+	p.b.wantOps("create 2")
+	p.event(p.a, flow.EventDestroy, quiet)
+	p.a.wantYoung(0)
+	again := p.packet(p.a, quiet) // it has none of the one before
+	p.advance(500 * time.Millisecond)
+	sent[again.Key] = 500
+	p.advance(400 * time.Millisecond)
+	p.b.wantOps()
+	p.advance(300 * time.Millisecond)
+	p.b.wantOps("create 3")
+}
+
+// TestBusyFlowsThatNobodyCounts wait for their age, and are asked for seldom.
+func TestBusyFlowsThatNobodyCounts(t *testing.T) {
+	p := activeAndStandby(t, packets(1, 20*time.Second))
+	f := p.packet(p.a, conn(1, noNAT))
+	asked := p.a.e.writer.issued
+	p.advance(19 * time.Second)
+	p.b.wantOps()
+	if n := p.a.e.writer.issued - asked; n != 5 { // after 1, 2, 4, 8 and 16 s
+		t.Errorf("asked for %d times", n)
+	}
+	p.advance(1200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	asked = p.a.e.writer.issued
+	p.advance(time.Minute)
+	if n := p.a.e.writer.issued - asked; n != 0 {
+		t.Errorf("asked for %d times more", n)
+	}
+	p.b.ops = nil
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("delete 1")
+}
+
+// TestBusyFlowsInGreatNumber: no Step asks for more than a batch.
+func TestBusyFlowsInGreatNumber(t *testing.T) {
+	p := activeAndStandby(t, packets(10, time.Hour))
+	p.a.packets = func(flow.Key) uint64 { return 10 }
+	const flows = 1000
+	for i := range flows {
+		p.packet(p.a, conn(i+1, noNAT))
+	}
+	p.advance(2 * time.Second)
+	p.b.wantLists(0, flows)
+	p.a.wantYoung(0)
+	p.b.ops = nil
+}
+
 func states(s ...uint8) option {
 	return func(c *Config) {
 		c.Filter.SomeStates = true

@@ -16,7 +16,8 @@ type Filter struct {
 	States     [16]bool
 	SomeStates bool
 
-	After time.Duration // how old a flow must be to be replicated
+	After   time.Duration // how old a flow must be to be replicated,
+	Packets uint64        // or how many packets it must have had, both directions together; 0: any number does not do
 
 	Ignore []netip.Prefix
 	own    map[Host]bool // addresses of this node, always ignored

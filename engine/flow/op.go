@@ -66,10 +66,11 @@ type Op struct {
 // acknowledgements, or 2 s without one): it may or may not have happened.
 const Unanswered = syscall.Errno(0xffff)
 
-// Result answers one Op. Errno 0 is success; Flow is valid for OpGet and OpGetReply that succeeded.
+// Result answers one Op. Errno 0 is success; Flow and Packets are valid for OpGet and OpGetReply that succeeded.
 type Result struct {
-	Tag   uint64
-	Kind  OpKind
-	Errno syscall.Errno
-	Flow  Flow
+	Tag     uint64
+	Kind    OpKind
+	Errno   syscall.Errno
+	Flow    Flow
+	Packets uint64 // of both directions; 0 where the kernel counts none (nf_conntrack_acct)
 }

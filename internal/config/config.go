@@ -33,6 +33,7 @@ type Config struct {
 	TrackFile        string         // readiness for keepalived's track_file
 	CommitTimeout    time.Duration  // whole seconds given to copies; 0: each keeps its own
 	SyncAfter        time.Duration  // whole seconds that a flow must last to be replicated
+	SyncAfterPackets uint64         // or packets that it must have had; 0: the age alone counts
 	KeyFile          string         // shared keys of the sync link; empty: it is not authenticated
 	Permissive       bool           // hear what is not sealed too, while a key is introduced
 	Metrics          netip.AddrPort // invalid: off

@@ -14,6 +14,14 @@ func (p *parser) finish() {
 	p.finishLog()
 	p.finishPaths()
 	p.finishSeal()
+	p.finishYoung()
+}
+
+// finishYoung: packets end the waiting that sync-after begins.
+func (p *parser) finishYoung() {
+	if m, ok := p.said["sync-after-packets"]; ok && p.cfg.SyncAfter == 0 {
+		p.faultAt(m.line, "sync-after-packets", "would do nothing, nothing waits without sync-after: set that too, or remove the line", "")
+	}
 }
 
 // finishSeal: seal says how the key is used.

@@ -53,7 +53,7 @@ func TestLinesSayEveryField(t *testing.T) {
 		ListenAddress: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, MulticastGroup: netip.MustParseAddr("225.0.0.51"),
 		SyncQueue: megabyte, PurgeTimeout: time.Second, StartupResync: true, DisableSyslog: true, Standby: Warm,
 		ClusterID: "x", NodeName: "x", NotifyFIFO: "/x", NotifyFIFOOwner: "x", DBus: true, KeepalivedConfig: "/x", KeepalivedPID: "/x",
-		TrackFile: "/x", CommitTimeout: time.Second, SyncAfter: time.Second, AcceptTCPState: []string{"established"}, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
+		TrackFile: "/x", CommitTimeout: time.Second, SyncAfter: time.Second, SyncAfterPackets: 1, AcceptTCPState: []string{"established"}, Metrics: netip.MustParseAddrPort("127.0.0.1:1"),
 		LogLevel: slog.LevelError, Control: "/x", ControlGroup: "x", KeyFile: "/x", Permissive: true,
 	}
 	v := reflect.ValueOf(other)
@@ -92,6 +92,9 @@ func anyConfig(t *rapid.T) Config {
 		c.Metrics = netip.AddrPortFrom(anyHost(rapid.Bool().Draw(t, "metrics v4")).Draw(t, "metrics at"), rapid.Uint16Min(1).Draw(t, "metrics port"))
 	}
 	c.LogLevel = anyLevel(c.DisableSyslog).Draw(t, "level")
+	if c.SyncAfter > 0 {
+		c.SyncAfterPackets = rapid.Uint64Range(0, 1_000_000).Draw(t, "packets")
+	}
 	drawSets(t, &c)
 	drawKeepalived(t, &c)
 	drawLinks(t, &c)

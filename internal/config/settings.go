@@ -145,6 +145,11 @@ var settings = []setting{
 		write: func(c *Config) []string { return quoted(secondsWord(c.SyncAfter)) },
 	},
 	{
+		name: "sync-after-packets", syntax: "NUMBER", initial: "none: the age alone counts", allowed: "1 to 1000000",
+		read:  single(packets, func(c *Config, v uint64) { c.SyncAfterPackets = v }),
+		write: writePackets,
+	},
+	{
 		name: "accept-tcp-state", syntax: "STATE[,STATE...]", initial: "all",
 		allowed: "syn-sent, syn-recv, established, fin-wait, close-wait, last-ack, time-wait, close, or all",
 		read:    chosen(tcpStateWords(), acceptTCPState), write: writeTCPStates,
@@ -279,6 +284,13 @@ func writeCommitTimeout(c *Config) []string {
 		return nil
 	}
 	return quoted(secondsWord(c.CommitTimeout))
+}
+
+func writePackets(c *Config) []string {
+	if c.SyncAfterPackets == 0 {
+		return nil
+	}
+	return quoted(strconv.FormatUint(c.SyncAfterPackets, 10))
 }
 
 func writeMetrics(c *Config) []string {

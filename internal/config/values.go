@@ -58,6 +58,12 @@ func age(word string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, err
 }
 
+// packets reads how many packets make a flow old enough.
+func packets(word string) (uint64, error) {
+	n, err := number(word, 1, 1_000_000)
+	return uint64(n), err
+}
+
 // text reads free text, such as the name of a group.
 func text(word string) (string, error) {
 	switch {

@@ -231,7 +231,7 @@ func (d *Daemon) filter(cfg *config.Config) flow.Filter {
 	}
 	f.Helpers, f.AllHelpers = cfg.ExpectHelpers()
 	f.States, f.SomeStates = cfg.TCPStates()
-	f.After = cfg.SyncAfter
+	f.After, f.Packets = cfg.SyncAfter, cfg.SyncAfterPackets
 	f.Some, f.Protocols = d.accepted(cfg)
 	return f
 }
@@ -314,7 +314,7 @@ func (d *Daemon) startInputs(ctx context.Context, inputs *parts) {
 
 // check tells the operator what is wrong with the host.
 func (d *Daemon) check() {
-	for _, f := range kernel.Check(kernel.Needs{ReceiveBuffer: d.cfg.EventQueue}) {
+	for _, f := range kernel.Check(kernel.Needs{ReceiveBuffer: d.cfg.EventQueue, Counters: d.cfg.SyncAfterPackets > 0}) {
 		d.log.Warn(f.Text, native.Key, native.HostFault, "remedy", f.Remedy)
 	}
 }

@@ -79,7 +79,7 @@ func (d *Daemon) watchFiles() (chan fsnotify.Event, chan error, func()) {
 }
 
 // appliedLive are the settings that take effect without a restart.
-var appliedLive = []string{"accept-protocol", "ignore-address", "accept-tcp-state", "sync-after", "log-level", "disable-syslog", "key-file", "seal"}
+var appliedLive = []string{"accept-protocol", "ignore-address", "accept-tcp-state", "sync-after", "sync-after-packets", "log-level", "disable-syslog", "key-file", "seal"}
 
 // reload applies the configuration again, and says why not.
 func (d *Daemon) reload() error {
@@ -125,7 +125,7 @@ func (d *Daemon) reloaded(c *call) int {
 // apply takes over what can be applied; the rest of the configuration stays, so that it is named again.
 func (d *Daemon) apply(next config.Config) {
 	d.cfg.AcceptProtocol, d.cfg.IgnoreAddress = next.AcceptProtocol, next.IgnoreAddress
-	d.cfg.AcceptTCPState, d.cfg.SyncAfter = next.AcceptTCPState, next.SyncAfter
+	d.cfg.AcceptTCPState, d.cfg.SyncAfter, d.cfg.SyncAfterPackets = next.AcceptTCPState, next.SyncAfter, next.SyncAfterPackets
 	d.cfg.LogLevel, d.cfg.DisableSyslog = next.LogLevel, next.DisableSyslog
 	f := d.filter(&d.cfg)
 	d.level.Set(next.LogLevel)

@@ -70,7 +70,7 @@ const tablePiece = 256
 
 // gatherTable comes after the sysctls. It reads the whole table for what should not be in it, and lets the kernel's check know what is.
 func (f *Facts) gatherTable() {
-	needs := kernel.Needs{ReceiveBuffer: f.Config.EventQueue, Translated: map[uint8]bool{}}
+	needs := kernel.Needs{ReceiveBuffer: f.Config.EventQueue, Counters: f.Config.SyncAfterPackets > 0, Translated: map[uint8]bool{}}
 	err := kernel.Dump(make([]flow.Flow, tablePiece), func(flows []flow.Flow) error {
 		for i := range flows {
 			f.seen(&flows[i], needs.Translated)

@@ -12,6 +12,7 @@ import (
 var kernelIDs = map[kernel.FindingKind]string{
 	kernel.EventsOff: "events-off", kernel.EventsPartly: "events-partly", kernel.NotTracking: "not-tracking", kernel.NoNATHooks: "no-nat-chain",
 	kernel.BufferLimited: "buffer-limited", kernel.TableSmall: "table-small", kernel.NotReadable: "not-readable",
+	kernel.CountersOff: "counters-off",
 }
 
 func checkKernel(f *Facts) (found []Finding) {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"slices"
 	"syscall"
 	"testing"
@@ -100,6 +101,30 @@ func TestGetAtTheEnd(t *testing.T) {
 		scripted(c.heard).settle(0, results)
 		if results[0].Errno != c.want {
 			t.Errorf("%s: %v, want %v", name, results[0].Errno, c.want)
+		}
+	}
+}
+
+// TestPacketsOfAnEntry: both directions together.
+func TestPacketsOfAnEntry(t *testing.T) {
+	count := func(typ uint16, n uint64) (b []byte) {
+		b = begin(b, typ)
+		b = putBytes(b, ctaCountPackets, binary.BigEndian.AppendUint64(nil, n))
+		b = putBytes(b, 2, make([]byte, 8)) // CTA_COUNTERS_BYTES
+		return end(b, 0)
+	}
+	b := entryMessage(1, 0, numbered(1))
+	with := finish(slices.Concat(b, count(ctaCountOrig, 7), count(ctaCountReply, 1<<32)), 0)
+	for _, c := range []struct {
+		message []byte
+		want    uint64
+	}{{b, 0}, {with, 7 + 1<<32}, {finish(slices.Clone(with[:len(with)-8]), 0), 7}} {
+		m, _, err := nextMessage(c.message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := packets(&m); got != c.want {
+			t.Errorf("%d packets, want %d", got, c.want)
 		}
 	}
 }

@@ -23,6 +23,8 @@ const (
 	ctaNATSrc      = 6
 	ctaTimeout     = 7
 	ctaMark        = 8
+	ctaCountOrig   = 9
+	ctaCountReply  = 10
 	ctaID          = 12
 	ctaNATDst      = 13
 	ctaTupleMaster = 14
@@ -34,7 +36,7 @@ const (
 )
 
 // Nested attributes: enum ctattr_tuple, ctattr_ip, ctattr_l4proto, ctattr_protoinfo and its children,
-// ctattr_help, ctattr_nat, ctattr_protonat, ctattr_seqadj, ctattr_synproxy.
+// ctattr_help, ctattr_nat, ctattr_protonat, ctattr_seqadj, ctattr_synproxy, ctattr_counters.
 const (
 	ctaTupleIP    = 1
 	ctaTupleProto = 2
@@ -73,6 +75,8 @@ const (
 	ctaSCTPVTagReply = 3
 
 	ctaHelpName = 1
+
+	ctaCountPackets = 1
 
 	ctaNATv4Min = 1
 	ctaNATv4Max = 2

@@ -19,6 +19,7 @@ const (
 	NoNATHooks                       // flows are translated, and here no packet would be
 	BufferLimited                    // the receive buffer cannot be forced
 	TableSmall                       // nf_conntrack_max is less than what is needed, or nearly reached
+	CountersOff                      // nf_conntrack_acct is 0: packets are not counted
 	NotReadable                      // something could not be found out
 )
 
@@ -36,6 +37,7 @@ type Needs struct {
 	Flows         int            // the most flows that are to be held, 0 unknown
 	ReceiveBuffer int            // of the events, in bytes
 	Translated    map[uint8]bool // families with flows that have NAT, here or at a peer
+	Counters      bool           // of packets
 }
 
 // Check looks at the host: the sysctls and rules of the calling thread's network namespace, and what the
@@ -45,6 +47,9 @@ func Check(needs Needs) []Finding {
 	found = append(found, checkEvents()...)
 	found = append(found, checkRuleset(needs)...)
 	found = append(found, checkBuffer(needs.ReceiveBuffer)...)
+	if needs.Counters {
+		found = append(found, checkCounters()...)
+	}
 	return append(found, checkTable(needs.Flows)...)
 }
 
@@ -65,6 +70,14 @@ func checkEvents() []Finding {
 		return nil
 	}
 	return []Finding{{EventsPartly, "the kernel reports no events of flows that began before somebody listened", remedy}}
+}
+
+func checkCounters() []Finding {
+	if on, err := readSysctl("nf_conntrack_acct"); err != nil || on != 0 {
+		return nil
+	}
+	return []Finding{{CountersOff, "the kernel counts no packets, so sync-after-packets does nothing",
+		"sysctl -w net.netfilter.nf_conntrack_acct=1, and in /etc/sysctl.d for the next boot"}}
 }
 
 func checkRuleset(needs Needs) []Finding {

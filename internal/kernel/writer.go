@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -201,7 +202,37 @@ func (w *Writer) answer(m *message, i int, r *flow.Result) {
 		// One entry answers a get; that the kernel flags it NLM_F_MULTI promises no NLMSG_DONE.
 		w.told[i] = entry
 		r.Errno = w.decodeEntry(m, &r.Flow)
+		if m.typ == msgNew && r.Errno == 0 {
+			r.Packets = packets(m)
+		}
 	}
+}
+
+// packets is how many packets an entry has counted; 0 if it counts none.
+func packets(m *message) (sum uint64) {
+	_, b, err := m.conntrack()
+	for err == nil && len(b) > 0 {
+		var typ uint16
+		var v []byte
+		if typ, v, b, err = next(b); err == nil && (typ == ctaCountOrig || typ == ctaCountReply) {
+			sum += packetsOf(v)
+		}
+	}
+	return sum
+}
+
+func packetsOf(b []byte) uint64 {
+	for len(b) > 0 {
+		typ, v, rest, err := next(b)
+		if err != nil {
+			return 0
+		}
+		if typ == ctaCountPackets && len(v) == 8 {
+			return binary.BigEndian.Uint64(v)
+		}
+		b = rest
+	}
+	return 0
 }
 
 // tolerated turns into success the one failure that leaves an update done but for what does not matter:

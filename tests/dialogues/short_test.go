@@ -191,3 +191,53 @@ func (k *shortTalk) received(t *testing.T) int {
 	}
 	return links[0].Stats64.RX.Bytes
 }
+
+// TestBusyFlows: what is busy does not wait for its age where sync-after-packets says how much that is, and the kernel counts.
+func TestBusyFlows(t *testing.T) {
+	t.Parallel()
+	l := lab.Run(t, lab.Options{Daemon: lab.Ctsync("sync-after 3600", "sync-after-packets 50")})
+	k := &shortTalk{l: l, client: host{l.Client, lab.ClientAddress, lab.WANVIP}, server: host{l.Server, lab.ServerAddress, lab.ServerAddress}, open: map[uint16]bool{}}
+	k.serve(t)
+	if _, err := l.R1.Run("sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1"); err != nil {
+		t.Fatal(err)
+	}
+	busy, quiet := k.asks(t, 40), k.asks(t, 20) // and as many answers
+	has := func(port uint16) bool {
+		out, err := l.R2.Run("conntrack", "-L", "-p", "udp")
+		return err == nil && strings.Contains(out, fmt.Sprintf(" sport=%d ", port))
+	}
+	began := time.Now()
+	for !has(busy) {
+		if time.Since(began) > 5*time.Second {
+			t.Fatal("the standby has not got what is busy")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Logf("after %s", time.Since(began).Round(time.Millisecond))
+	if has(quiet) {
+		t.Error("the standby has what is quiet")
+	}
+}
+
+// asks has a new port of the client ask so often, and be answered.
+func (k *shortTalk) asks(t *testing.T, times int) uint16 {
+	t.Helper()
+	s, err := k.client.udp(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for range times {
+		err := repeat(func() error {
+			if _, err := s.WriteToUDPAddrPort([]byte("?"), k.server.at(askPort)); err != nil {
+				return err
+			}
+			_, err := hear(s, "?")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return local(s.LocalAddr())
+}

@@ -324,6 +324,7 @@ var observed = map[string]string{
 	"track-file":              "TestTrackFile",
 	"commit-timeout":          "TestWarmCommit",
 	"sync-after":              "TestSyncAfter",
+	"sync-after-packets":      "../dialogues TestBusyFlows",
 	"accept-tcp-state":        "TestAcceptTCPState",
 	"metrics":                 "TestMetrics",
 	"log-level":               "TestLogLevels",
