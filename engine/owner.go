@@ -342,8 +342,7 @@ func (e *Engine) yield(r ref) {
 	if own == nil || l == nil || e.evict.holds(own) || e.peers.leader.theyHave < own.Seq {
 		return
 	}
-	ent := e.tbl.Entry(r)
-	if ent.Kern&kPresent != 0 && own.Value.Reply != l.Value.Reply {
+	if own.Value.Reply != l.Value.Reply && e.ownIsThere(r, own) {
 		return
 	}
 	e.endOwn(r, cache.Yielded)

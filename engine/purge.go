@@ -138,5 +138,5 @@ func (e *Engine) isSuspect(r ref) bool {
 	if l == nil || !l.Live() {
 		return true
 	}
-	return own != nil && own.Value.Reply != l.Value.Reply
+	return e.ownIsThere(r, own) && own.Value.Reply != l.Value.Reply
 }

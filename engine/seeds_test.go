@@ -537,3 +537,34 @@ func TestAFlushDuringATakeover(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestTheLeadersFlowUnderTheKeyOfOneThatLeft with an address is written, renewed and followed as any other one of its
+// (9720): the own flow is not what this kernel has.
+func TestTheLeadersFlowUnderTheKeyOfOneThatLeft(t *testing.T) {
+	p, f := twoActive(t)
+	next := f
+	next.Reply.DstL4 = 5001
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.event(p.a, flow.EventDestroy, f)
+	p.packet(p.a, next)
+	p.advance(200 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, next)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(time.Second)
+	p.a.wantOps("create 1")
+	p.a.wantLists(1, 1)
+	p.tell(p.a, &Command{Verb: VerbResync})
+	f.Mark = 7
+	p.event(p.b, flow.EventUpdate, f)
+	p.advance(10 * time.Millisecond)
+	p.a.wantOps("update 1")
+	p.a.wantLists(1, 1)
+	if got := p.a.kernel[f.Key]; got.Mark != 7 || got.Reply != f.Reply {
+		t.Errorf("%+v", got)
+	}
+	p.lose = nil
+	p.advance(2 * time.Second)
+	p.a.wantLists(0, 1)
+	p.a.ops, p.b.ops = nil, nil
+}

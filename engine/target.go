@@ -36,12 +36,19 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		return goalLeave, nil
 	case ent.Kern&(kPresent|kRewrite) == 0 && e.ranOut(r, leader):
 		return goalLeave, nil
-	case own != nil && ent.Kern&kPresent != 0 && own.Value.Reply != leader.Value.Reply:
+	case e.ownIsThere(r, own) && own.Value.Reply != leader.Value.Reply:
 		return goalLeave, nil // a suspect
 	case e.leftAlone(r):
 		return goalLeave, nil
 	}
 	return goalThere, leader
+}
+
+// ownIsThere says that what our kernel has of entry r is own, and not what was written for the leader since own left with an
+// address.
+func (e *Engine) ownIsThere(r ref, own *copyOf) bool {
+	ent := e.tbl.Entry(r)
+	return own != nil && ent.Kern&kPresent != 0 && ent.Shape == e.shapeOf(ent, own)
 }
 
 // leftAlone says that what a hot standby's leader lists is not written at present: a packet met the copy.

@@ -283,7 +283,7 @@ const sticky = flow.SeenReply | flow.Assured
 // keepOwn keeps in an update what the kernel's entry has already: what is sticky, and all of an own flow but
 // its timeout, since a packet of it may just have met this node.
 func (e *Engine) keepOwn(r ref, f *flow.Flow) {
-	if c := e.log.Lives(r); c != nil {
+	if c := e.log.Lives(r); e.ownIsThere(r, c) {
 		timeout := max(f.Timeout, c.Value.Timeout)
 		switch closed := e.isClosed(r, c); {
 		case closed && flow.Closed(&f.Key, &f.Value):
