@@ -184,6 +184,9 @@ func show(f *flow.Flow) string {
 // issue notes what n knew when it decided on op.
 func (j *judge) issue(n *node, op *flow.Op) issued {
 	i := issued{op: *op, at: j.w.now, role: n.eng.Role(), own: j.logs[n.epoch].now[op.Flow.Key].Flow.Reply}
+	if r := j.logs[n.epoch].recs[op.Flow.Key]; len(r) > 0 {
+		i.knew = r[len(r)-1].Flow.Status
+	}
 	n.eng.Positions(func(p engine.Position) {
 		if p.Leader {
 			i.led, i.ledTo = p.Epoch, p.Have
@@ -204,6 +207,16 @@ func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
 	j.w.fail("O6", "%s is active and turns %v mark %d into mark %d", n, f.Key, e.f.Mark, f.Mark)
 }
 
+// knewAt is how it was with e when its delete was decided, as far as anybody can know: at that moment, or when the kernel gave
+// the answer that it was decided on, if no event had told more. A delete cannot be made to depend on what came since.
+func (i *issued) knewAt(e *kentry) time.Time {
+	const answers = time.Second // take no longer than this to arrive
+	if i.knew&flow.SeenReply == 0 && i.at.Sub(e.asked) < answers {
+		return e.asked
+	}
+	return i.at
+}
+
 // deleting is I4: no live flow is deleted.
 func (j *judge) deleting(n *node, e *kentry) {
 	w := j.w
@@ -212,7 +225,7 @@ func (j *judge) deleting(n *node, e *kentry) {
 		if n.doing.own != (flow.Tuple{}) && n.doing.own != e.f.Reply && role == engine.TakingOver && !e.made.After(j.of(n).down) {
 			return // from before the other node led, which translated it in another way
 		}
-		if e.f.Status&flow.SeenReply != 0 && !e.replied.After(n.doing.at) {
+		if e.f.Status&flow.SeenReply != 0 && !e.replied.After(n.doing.knewAt(e)) {
 			w.fail("I4", "%s is %v and deletes %s, which has seen a reply; own cache: %s", n, role, show(&e.f), j.ownOf(n, e.f.Key))
 		}
 		return

@@ -52,6 +52,7 @@ type kentry struct {
 	made     time.Time // by a packet
 	seen     time.Time // last packet
 	replied  time.Time // the first reply, if it met this node
+	asked    time.Time // when ctsync was last told of it as an answer
 	window   int       // how far the connection was at the last packet
 
 	led   wire.Epoch // the leader when ctsync wrote it last
@@ -225,7 +226,7 @@ func (k *kernel) do(op *flow.Op) flow.Result {
 			res.Errno = syscall.ENOENT
 			break
 		}
-		res.Flow = k.shown(e)
+		res.Flow, e.asked = k.shown(e), k.n.w.now
 	}
 	return res
 }

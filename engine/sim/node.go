@@ -57,6 +57,7 @@ type issued struct {
 	op   flow.Op
 	role engine.Role
 	own  flow.Tuple // reply tuple of the own cache's flow then
+	knew uint32     // status bits that its log told last of that key
 	at   time.Time
 
 	led   wire.Epoch // the leader then
