@@ -169,7 +169,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 		return
 	}
 	switch {
-	case e.isCopy(r) && (own == nil || own.Value.Reply != f.Reply && ent.Kern&kPresent != 0 && ent.Shape == shape(&ent.Key, &f.Reply, f.Extra)):
+	case e.isCopy(r) && (own == nil || own.Value.Reply != f.Reply && e.asBelieved(r, f)):
 		e.dumpedCopy(r, f)
 	case own == nil:
 		ent.Kern |= kPresent

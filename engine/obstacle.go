@@ -44,7 +44,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	if c == nil {
 		return
 	}
-	asBelieved := ent.Kern&kPresent != 0 && ent.Shape == shape(&ent.Key, &f.Reply, f.Extra)
+	asBelieved := e.asBelieved(r, f)
 	if e.role.is == Active && ent.Kern&kPresent == 0 && c.Value.Reply == f.Reply && differs(&c.Value.Value, &f.Value) {
 		e.ownAsFound(r, f, false) // packets have met it since
 	}
@@ -72,6 +72,12 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	}
 	ent.Kern |= kReplace
 	e.dirtyAgain(r)
+}
+
+// asBelieved says that f, which the kernel shows under the key of entry r, looks as what is known to be there.
+func (e *Engine) asBelieved(r ref, f *flow.Flow) bool {
+	ent := e.tbl.Entry(r)
+	return ent.Kern&kPresent != 0 && ent.Shape == shape(&ent.Key, &f.Reply, f.Extra)
 }
 
 // foundObstacle: another flow has the reply tuple. It goes if nobody can need it, else we do without ours.
