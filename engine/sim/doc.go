@@ -105,6 +105,10 @@
 //     (5044).
 //   - What an active node lists that has heard us since a flow of that key ended here is adopted at once (9226), and so is
 //     what was listed before it was heard that its node acts (9184).
+//   - A close that an active node hears of only after its takeover counts there too, for what it met nothing of since it
+//     stepped down (7503, 7761): its state and time do, since an entry of an incarnation before may be meant (585).
+//   - What a standby's kernel has under the key of an own flow that left with its address, written for the leader, is the leader's
+//     (9720). A flush of the internal cache keeps what the kernel is being told of (12550).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
@@ -122,8 +126,6 @@
 //     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
 //   - A takeover that begins while an operation of the takeover before it is unanswered goes on with what that one was about,
 //     though another node had the next incarnation in between (9508).
-//   - A closed connection that a node that began anew lists as open, from a kernel that missed the close, runs down in the
-//     kernel of a standby that saw it close (7503).
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
