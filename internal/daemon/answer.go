@@ -312,6 +312,14 @@ func (d *Daemon) order(source vrrp.Source, s vrrp.State) {
 
 // awaitRole waits until an order is carried out: a cluster manager goes on when its agent returns.
 func (d *Daemon) awaitRole(c *call, s vrrp.State) int {
+	if err := d.reachRole(c, s); err != nil {
+		return c.failed("%v", err)
+	}
+	return exitOK
+}
+
+// reachRole waits until this node has the role that goes with s.
+func (d *Daemon) reachRole(c *call, s vrrp.State) error {
 	want := engine.Standby
 	if s == vrrp.Master {
 		want = engine.Active
@@ -320,13 +328,14 @@ func (d *Daemon) awaitRole(c *call, s vrrp.State) int {
 	for d.loop.status().Role != want {
 		select {
 		case <-c.ctx.Done():
-			return exitFailed
+			return context.Cause(c.ctx)
 		case <-give:
-			return c.failed("this node is not %s after %s: see `ctsync status`", want, roleLimit)
+			st := d.loop.status()
+			return fmt.Errorf("this node is %s and not %s after %s (%s): `ctsync status` says what it waits for", st.Role, want, roleLimit, st.RoleReason)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return exitOK
+	return nil
 }
 
 // roleLimit bounds a takeover as its orderer sees it: 2,000,000 flows are written in about 14 s.
@@ -353,11 +362,4 @@ type clusterJSON struct {
 	State string `json:"state"` // PRIMARY or SECONDARY
 	Told  bool   `json:"told"`  // somebody has said which, since the start
 	Ready bool   `json:"ready"` // it has every connection, or forwards them
-}
-
-func operatorVerb(s vrrp.State) func(*Daemon, *call) int {
-	return func(d *Daemon, c *call) int {
-		d.order(vrrp.SourceOperator, s)
-		return d.awaitRole(c, s)
-	}
 }

@@ -130,18 +130,57 @@ func TestAsked(t *testing.T) {
 	}
 }
 
+// An order by hand says in one line what happened and what will follow: keepalived is told nothing.
 func TestPromoteAndDemote(t *testing.T) {
 	f := newFake(t, config.VRRP)
 	f.notice(vrrp.Backup)
 	for _, c := range []struct {
 		word string
 		role engine.Role
-	}{{"promote", engine.Active}, {"demote", engine.Standby}} {
-		if _, stderr, exit := f.ask(c.word); exit != 0 {
-			t.Errorf("%s: exit code %d, %s", c.word, exit, stderr)
+		want []string
+	}{
+		{"promote", engine.Active, []string{"active (was standby; 0 flows adopted, 0 written, 0 failed, in ", "`ctsync demote` takes this back", "until keepalived says otherwise"}},
+		{"promote", engine.Active, []string{"active (as before). "}},
+		{"demote", engine.Standby, []string{"standby (was active). No node is active now, and no address was moved", "`systemctl stop keepalived`", "`ctsync promote` takes this back"}},
+	} {
+		out, stderr, exit := f.ask(c.word)
+		if exit != 0 || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q, %s", c.word, exit, out, stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: %q is not in %q", c.word, want, out)
+			}
 		}
 		if s := f.loop.status(); s.Role != c.role || s.VRRPSource != "operator" {
 			t.Errorf("%s: %s by %s", c.word, s.Role, s.VRRPSource)
+		}
+	}
+}
+
+func TestPromoteJSON(t *testing.T) {
+	f := newFake(t, config.Cluster)
+	f.notice(vrrp.Backup)
+	out, stderr, exit := f.askAs(control.Request{Verb: []string{"promote"}, Output: "json"})
+	var got byHandJSON
+	if err := json.Unmarshal([]byte(out), &got); err != nil || exit != 0 {
+		t.Fatalf("exit code %d, %v: %q, %s", exit, err, out, stderr)
+	}
+	if got.Role != "active" || got.Was != "standby" || got.Error != "" || !strings.Contains(got.Next, "the cluster manager") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// An order that is not carried out says why on standard error, or in the JSON, and exits with 1.
+func TestPromoteFails(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		var out, stderr strings.Builder
+		c := &call{json: asJSON, stdout: &out, stderr: &stderr}
+		if exit := c.byHand(byHandJSON{Role: "taking over", Was: "standby", Error: "not active after 60s"}); exit != exitFailed {
+			t.Errorf("exit code %d", exit)
+		}
+		if said := out.String() + stderr.String(); !strings.Contains(said, "not active after 60s") || asJSON != (stderr.Len() == 0) {
+			t.Errorf("json %v: %q, %q", asJSON, out.String(), stderr.String())
 		}
 	}
 }
