@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 
+	sd "github.com/coreos/go-systemd/v22/journal"
 	"github.com/spf13/cobra"
 
 	"ctsync/internal/control"
@@ -47,7 +51,31 @@ func (p *program) restart() *cobra.Command {
 }
 
 func (p *program) reload() *cobra.Command {
-	return p.ask("reload", "read the configuration and the keys again; exit code 0 only if they were accepted", none, "reload")
+	return leaf("reload", "read the configuration and the keys again; exit code 0 only if they were accepted", none, p.askReload)
+}
+
+// askReload does not repeat in the journal what the daemon has said there, with fields and an explanation: ctsync.service's reload
+// runs this command.
+func (p *program) askReload(ctx context.Context, _ []string) error {
+	if !p.toJournal() {
+		return p.call(ctx, []string{"reload"})
+	}
+	quiet := *p
+	quiet.stderr = io.Discard
+	err := quiet.call(ctx, []string{"reload"})
+	switch {
+	case errors.Is(err, code(control.ExitNotRunning)):
+		fmt.Fprintln(p.stderr, "ctsync: the daemon does not answer: systemctl restart ctsync")
+	case err != nil:
+		fmt.Fprintln(p.stderr, "ctsync: reload: refused, the old configuration goes on: the daemon has said why (journalctl -xu ctsync CTSYNC_EVENT=configuration-refused)")
+	}
+	return err
+}
+
+// toJournal says that what is printed as an error goes to the journal.
+func (p *program) toJournal() bool {
+	there, err := sd.StderrIsJournalStream()
+	return err == nil && there && p.stderr == os.Stderr
 }
 
 func (p *program) commit() *cobra.Command {

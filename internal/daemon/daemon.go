@@ -42,6 +42,7 @@ type Daemon struct {
 	heard   []engine.Datagram // of hear
 	scripts seldom            // notify scripts that were not understood
 	watch   *watch            // what is looked at again and again
+	refused refusal           // of watchConfig
 	reloads chan chan error   // who asks for the configuration to be read again, and is told whether it was taken
 }
 

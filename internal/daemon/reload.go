@@ -87,15 +87,16 @@ func (d *Daemon) reload() error {
 	defer tell(sd.SdNotifyReady)
 	next, err := load(d.path)
 	if err != nil {
-		refused(d.log, "the configuration is refused, the old one goes on", err)
+		d.refuse("the configuration is refused, the old one goes on", err)
 		return err
 	}
 	next.Control = d.cfg.Control
 	changed := d.cfg.Changed(next)
 	if err := d.reloadKeys(next); err != nil {
-		refused(d.log, "the keys are refused, the old ones go on", err)
+		d.refuse("the keys are refused, the old ones go on", err)
 		return err
 	}
+	d.refused = refusal{}
 	if len(changed) == 0 {
 		return nil
 	}
@@ -106,6 +107,25 @@ func (d *Daemon) reload() error {
 		d.log.Warn("changed settings take effect at the next start: systemctl restart ctsync", native.Key, native.RestartNeeded, "settings", strings.Join(restart, ", "))
 	}
 	return nil
+}
+
+// refusal is what was refused last, and when that was told.
+type refusal struct {
+	faults string
+	at     time.Time
+}
+
+// sameFaults is for how long the same faults are not told again: the daemon sees a changed file itself, and the operator who
+// changed it asks for a reload.
+const sameFaults = 10 * time.Second
+
+// refuse tells the faults, but not twice for one change.
+func (d *Daemon) refuse(what string, err error) {
+	if d.refused.faults == err.Error() && time.Since(d.refused.at) < sameFaults {
+		return
+	}
+	d.refused = refusal{err.Error(), time.Now()}
+	refused(d.log, what, err)
 }
 
 // reloaded has the configuration read again, and answers when it is in force or refused.

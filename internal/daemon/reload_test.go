@@ -116,3 +116,31 @@ func TestReloadAnswers(t *testing.T) {
 		t.Errorf("the level is %s", got)
 	}
 }
+
+// One change is refused once in the journal, whoever asks for a reload of it and however often, until it is another one or was right
+// in between; whoever asks is told each time.
+func TestRefusedOnce(t *testing.T) {
+	f, put := reloading(t)
+	refused := func(want int, asked string) {
+		t.Helper()
+		if _, stderr, exit := f.ask("reload"); exit == 0 || !strings.Contains(stderr, asked) {
+			t.Errorf("reload: exit code %d, %s", exit, stderr)
+		}
+		if got := strings.Count(f.log.String(), "configuration-refused"); got != want {
+			t.Errorf("%d refusals in the journal, want %d:\n%s", got, want, f.log.String())
+		}
+	}
+	put(plain + "fly high\n")
+	f.awaitLog("fly") // the daemon's own watch
+	refused(1, "fly")
+	put(plain + "soar high\n")
+	refused(2, "soar")
+	time.Sleep(settleTime + 100*time.Millisecond) // and the watch comes later
+	refused(2, "soar")
+	put(plain)
+	if _, stderr, exit := f.ask("reload"); exit != 0 {
+		t.Fatal(stderr)
+	}
+	put(plain + "soar high\n")
+	refused(3, "soar")
+}
