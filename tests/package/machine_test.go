@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,16 @@ const start = `
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 	mkdir -p /sys/fs/cgroup/$NAME
 	echo $$ >/sys/fs/cgroup/$NAME/cgroup.procs
+	echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || true
+` + become
+
+// startOld leaves the hierarchies of version 1 as they are: where a host has its memory controller there, version 2 has none.
+const startOld = `
+	export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0
+	for c in memory pids systemd; do mkdir -p /sys/fs/cgroup/$c/$NAME; echo $$ >/sys/fs/cgroup/$c/$NAME/cgroup.procs; done
+` + become
+
+const become = `
 	mkdir -p /run/systemd/nspawn
 	mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 	mount -t overlay overlay -o lowerdir=$ROOT,upperdir=$RUN/upper,workdir=$RUN/work $RUN/merged
@@ -45,11 +56,16 @@ const start = `
 // boot boots a machine, which is gone when the test ends. nspawn are further options, for networks.
 func (r *root) boot(t *testing.T, host string, nspawn ...string) *machine {
 	t.Helper()
-	return r.bootIn(t, "", host, nspawn...)
+	return r.bootBy(t, start, "", host, nspawn...)
 }
 
 // bootIn boots a machine whose cables end in a network namespace, where empty is this one.
 func (r *root) bootIn(t *testing.T, ns, host string, nspawn ...string) *machine {
+	t.Helper()
+	return r.bootBy(t, start, ns, host, nspawn...)
+}
+
+func (r *root) bootBy(t *testing.T, start, ns, host string, nspawn ...string) *machine {
 	t.Helper()
 	base := r.path(t)
 	m := &machine{t: t, root: r, host: host, name: fmt.Sprintf("ctsync-%d-%s-%s", os.Getpid(), t.Name(), host), run: filepath.Join(scratch, t.Name()+"-"+host)}
@@ -123,8 +139,11 @@ func (m *machine) halt() {
 	m.removeGroups()
 }
 
-// hierarchies are where control groups of version 2 are, on hosts with and without version 1.
-var hierarchies = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+// hierarchies are where control groups of version 2 are, on hosts with and without version 1; oldHierarchies those of version 1.
+var (
+	hierarchies    = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+	oldHierarchies = []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/systemd"}
+)
 
 func (m *machine) off() bool {
 	select {
@@ -137,7 +156,7 @@ func (m *machine) off() bool {
 
 // removeGroups removes the machine's control groups, which must be empty: killed processes take their time to go.
 func (m *machine) removeGroups() {
-	for _, hierarchy := range hierarchies {
+	for _, hierarchy := range slices.Concat(hierarchies, oldHierarchies) {
 		group := filepath.Join(hierarchy, m.name)
 		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if _, err := os.Stat(group); err != nil {

@@ -76,7 +76,7 @@ func (m *machine) live(steps ...step) {
 // TestLife is the package's life on one machine.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	m := bookworm.boot(t, "life")
+	m := bookworm.boot(t, "life", confinable...)
 	m.must(interfaces)
 	first, second := m.put(built(t, older)), m.put(built(t, newer))
 	m.must(install + first)
@@ -102,7 +102,7 @@ func TestLife(t *testing.T) {
 // TestNextDebian: the same package on the Debian after, whose keepalived is 2.3.3 and whose systemd is 257.
 func TestNextDebian(t *testing.T) {
 	t.Parallel()
-	m := trixie.boot(t, "next")
+	m := trixie.boot(t, "next", confinable...)
 	m.must(interfaces)
 	m.must(install + m.put(built(t, older)))
 	m.must("keepalived --version 2>&1 | grep -q 'Keepalived v2.3.3'")
