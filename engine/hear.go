@@ -75,6 +75,7 @@ func (e *Engine) clusterHash() uint32 {
 func (e *Engine) refuse(err error, d *Datagram) {
 	m := &e.count.messages
 	m.Malformed++
+	e.count.refusedAt, e.count.refusedFor = e.now, err.Error()
 	if m.Refused[err.Error()]++; m.Refused[err.Error()] == 1 {
 		e.note(Note{Kind: NoteRefused, Reason: err.Error(), Peer: d.From.String()})
 	}

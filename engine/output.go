@@ -43,7 +43,7 @@ type NoteKind uint8
 
 // Notes.
 const (
-	NoteRole         NoteKind = iota // the role changed; From, To, Reason
+	NoteRole         NoteKind = iota // the role changed; From, To, Reason, and to Active: Count adopted, Written, Failed, Duration, Forwarding
 	NoteAction                       // one action of a role change, in conntrackd's words; Text, Count, Duration
 	NotePeerFound                    // a peer is heard; Peer
 	NotePeerLost                     // a peer is silent; Peer, and Reason if it said so
@@ -62,7 +62,7 @@ const (
 	NoteOneActive                    // no longer; Peer
 	NoteEvicted                      // flows kept although the kernel dropped them with an address; Count
 	NotePurged                       // suspects deleted from the kernel; Count
-	NoteReady                        // the readiness changed; Text
+	NoteReady                        // the readiness changed; Text, and if not ready Reason
 	NoteNotice                       // a driver disagrees or cannot be understood; Text
 	NoteAsleep                       // the machine was asleep; Duration
 	NoteRefused                      // datagrams refused for the first time for this Reason; Peer
@@ -78,4 +78,7 @@ type Note struct {
 	Text     string
 	Count    int
 	Duration time.Duration
+
+	Written, Failed int           // flows that the kernel lacked at a takeover, and those of them that it refused
+	Forwarding      time.Duration // from the order until the last of them was in it
 }

@@ -112,6 +112,7 @@ func (e *Engine) progressTakeover() {
 	e.action("bulk", e.log.Live)
 	n := e.become(Active, r.reason)
 	n.Count, n.Duration = r.adopted, a.TakeoverDuration
+	n.Written, n.Failed, n.Forwarding = a.TakeoverWritten, a.TakeoverFailed, a.TakeoverForwarding
 	e.mergeRest()
 	e.beginDump() // what else is in the kernel is ours now too
 }
@@ -139,10 +140,21 @@ func (e *Engine) readiness() Readiness {
 	if r != e.count.ready {
 		e.count.ready = r
 		if r != LeaveAsItIs {
-			e.note(Note{Kind: NoteReady, Text: r.String()})
+			e.note(Note{Kind: NoteReady, Text: r.String(), Reason: e.whyNotReady(r)})
 		}
 	}
 	return r
+}
+
+// whyNotReady is in the verdict's words where they say it.
+func (e *Engine) whyNotReady(r Readiness) string {
+	if r == Ready {
+		return ""
+	}
+	if v, why := e.verdict(); v != InSync {
+		return why
+	}
+	return "until everything is proven to be here"
 }
 
 func (r Readiness) String() string { return [...]string{"unknown", "not ready", "ready"}[r] }

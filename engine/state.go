@@ -20,6 +20,8 @@ type counters struct {
 	mismatches         uint64
 	ready              Readiness
 	peersLooked        time.Time
+	refusedAt          time.Time // the last datagram that was refused, and for what
+	refusedFor         string
 }
 
 func (c *counters) init() { c.messages.Refused = map[string]uint64{} }
@@ -126,7 +128,7 @@ func (e *Engine) peerStatus(p *peer) PeerStatus {
 // verdict is one word on the whole, and why.
 func (e *Engine) verdict() (Verdict, string) {
 	if !e.peers.anyLive(e.now) {
-		return Alone, "no peer is heard: check the sync link, the peer's ctsync and cluster-id"
+		return Alone, e.whyAlone()
 	}
 	if e.writer.failing > 0 {
 		return Degraded, fmt.Sprintf("%d flows are not in the kernel: see the reasons below", e.writer.failing)
@@ -153,6 +155,17 @@ func (e *Engine) verdict() (Verdict, string) {
 		return Syncing, behind + " has not got every flow of this node yet"
 	}
 	return InSync, "every peer has every flow of this node"
+}
+
+// refusedLately is how long ago a refused datagram may be to say why no peer is heard: a peer is silent after two seconds.
+const refusedLately = 3 * time.Second
+
+// whyAlone tells an operator whose peer is there and is not believed from one whose peer is not.
+func (e *Engine) whyAlone() string {
+	if c := &e.count; c.refusedFor != "" && e.now.Sub(c.refusedAt) < refusedLately {
+		return "no peer is heard, and what comes is refused: " + c.refusedFor + ": see ctsync check"
+	}
+	return "no peer is heard: check the sync link, the peer's ctsync and cluster-id"
 }
 
 func (e *Engine) standbyVerdict() (Verdict, string) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -295,5 +296,22 @@ func TestALateHeartbeatSaysNothing(t *testing.T) {
 	p.release(wire.Beat)
 	if role := p.b.e.Status().Peers[0].Role; role != Standby {
 		t.Fatalf("a is %v", role)
+	}
+}
+
+// A node whose peer is there and is not believed says so: its operator must not look for a broken cable.
+func TestAloneSaysWhatIsRefused(t *testing.T) {
+	w := join(t, []wire.Key{key(1)}, nil)
+	w.run(time.Second)
+	for i, want := range []string{"refused: not sealed", "refused: sealed with a key that is not here"} {
+		if s := w.nodes[i].Status(); s.Verdict != Alone || !strings.Contains(s.Why, want) {
+			t.Errorf("%d: %s: %s", i, s.Verdict, s.Why)
+		}
+	}
+	w.nodes[1].Step(w.now, &Shutdown{})
+	w.nodes = w.nodes[:1]
+	w.run(2 * refusedLately)
+	if s := w.nodes[0].Status(); s.Why != "no peer is heard: check the sync link, the peer's ctsync and cluster-id" {
+		t.Errorf("when nothing comes any more: %s", s.Why)
 	}
 }

@@ -62,6 +62,7 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 		cfg.Control = controlPath
 	}
 	level.Set(cfg.LogLevel)
+	log = log.With("group", native.Field(cfg.Failover.Group), "node", native.Field(cfg.NodeName))
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "warning", w)
 	}
@@ -252,7 +253,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	outputs.start(carry, func(context.Context) error { d.kernel.writeOps(d.loop); return nil })
 	outputs.start(carry, func(ctx context.Context) error { return d.links.Run(ctx, d.hear) })
 	d.startInputs(ctx, &inputs)
-	d.log.Info("started", native.Key, native.Started, "node", d.cfg.NodeName, "group", d.cfg.Failover.Group, "standby", d.cfg.Standby.String())
+	d.log.Info(fmt.Sprintf("started: node %s, group %s, standby %s", d.cfg.NodeName, d.cfg.Failover.Group, d.cfg.Standby), native.Key, native.Started)
 	if d.cfg.KeyFile == "" {
 		d.log.Warn("the sync link is not authenticated: set key-file, or keep it on a network of its own", native.Key, native.Unauthenticated)
 	}

@@ -245,3 +245,26 @@ func TestJournal(t *testing.T) {
 		}
 	}
 }
+
+// A takeover has its figures in the journal even where they are 0, and a peer that is lost a reason even if it gave none: the
+// explanations in the catalog name them.
+func TestJournalFigures(t *testing.T) {
+	for _, c := range []struct {
+		note engine.Note
+		want []string
+	}{
+		{engine.Note{Kind: engine.NoteRole, From: engine.TakingOver, To: engine.Active, Count: 7, Written: 5, Failed: 1, Duration: 3 * time.Millisecond},
+			[]string{"event=takeover role=active", `was="taking over"`, "duration=3ms", "forwarding=0s", "adopted=7", "written=5", "failed=1"}},
+		{engine.Note{Kind: engine.NoteRole, From: engine.TakingOver, To: engine.Active}, []string{"duration=0s", "adopted=0", "written=0", "failed=0"}},
+		{engine.Note{Kind: engine.NotePeerLost, Peer: "fw2"}, []string{"peer=fw2", `reason="nothing was heard of it any more"`}},
+		{engine.Note{Kind: engine.NotePeerLost, Peer: "fw2", Reason: "it stopped"}, []string{`reason="it stopped"`}},
+	} {
+		var log safeBuffer
+		journal{slog.New(slog.NewTextHandler(&log, nil))}.note(c.note)
+		for _, want := range c.want {
+			if !bytes.Contains([]byte(log.String()), []byte(want)) {
+				t.Errorf("%s lacks %s", log.String(), want)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,11 +17,18 @@ type journal struct{ log *slog.Logger }
 func (j journal) note(n engine.Note) {
 	level, text := noteText(n)
 	args := []any{native.Key, string(eventOf(n))}
+	if n.Kind == engine.NoteRole {
+		args = append(args, "role", native.Field(n.To.String()), "was", native.Field(n.From.String()))
+	}
 	if n.Peer != "" {
 		args = append(args, "peer", n.Peer)
 	}
-	if n.Reason != "" {
-		args = append(args, "reason", n.Reason)
+	if reason := cmp.Or(n.Reason, reasons[n.Kind]); reason != "" {
+		args = append(args, "reason", reason)
+	}
+	if n.Kind == engine.NoteRole && n.To == engine.Active {
+		j.log.Log(context.Background(), level, text, append(args, takeoverFigures(n)...)...)
+		return
 	}
 	if n.Count != 0 {
 		args = append(args, "count", n.Count)
@@ -29,6 +37,18 @@ func (j journal) note(n engine.Note) {
 		args = append(args, "duration", n.Duration.Round(10*time.Microsecond))
 	}
 	j.log.Log(context.Background(), level, text, args...)
+}
+
+// reasons are of notes that have none of their own: the journal's explanations name one.
+var reasons = map[engine.NoteKind]string{
+	engine.NotePeerLost: "nothing was heard of it any more",
+}
+
+// takeoverFigures are there even if they are 0: a history of takeovers can be put into a table.
+func takeoverFigures(n engine.Note) []any {
+	const unit = 10 * time.Microsecond
+	return []any{"duration", n.Duration.Round(unit), "forwarding", n.Forwarding.Round(unit),
+		"adopted", n.Count, "written", n.Written, "failed", n.Failed}
 }
 
 // eventOf is the journal's name of a note.

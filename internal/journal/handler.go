@@ -101,6 +101,7 @@ func entryOf(message string, level slog.Level, attrs []attr) entry {
 			if id := MessageID(Event(text)); id != "" {
 				e = append(e, field{"MESSAGE_ID", id})
 			}
+		case isField(a.value):
 		case strings.Contains(text, "\n"):
 			long = append(long, text)
 		default:
@@ -114,6 +115,14 @@ func entryOf(message string, level slog.Level, attrs []attr) entry {
 		message += "\n" + text
 	}
 	return append(e, field{"MESSAGE", message})
+}
+
+// Field is the value of an attribute that is for programs alone: the journal's message does not repeat it.
+type Field string
+
+func isField(v slog.Value) bool {
+	_, is := v.Any().(Field)
+	return is
 }
 
 // priority is syslog's number (RFC 5424, 6.2.1).

@@ -106,6 +106,19 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+// TestField: what is for programs alone is no part of the message.
+func TestField(t *testing.T) {
+	j, log := newJournald(t)
+	log.With("group", Field("VG")).Info("role: active", "role", Field("active"), "adopted", 3)
+	want := map[string]string{
+		"MESSAGE": "role: active (adopted 3)", "PRIORITY": "6", "SYSLOG_IDENTIFIER": "ctsync",
+		"CTSYNC_GROUP": "VG", "CTSYNC_ROLE": "active", "CTSYNC_ADOPTED": "3",
+	}
+	if diff := cmp.Diff(want, j.next()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestLines: faults of a configuration are lines of their own.
 func TestLines(t *testing.T) {
 	j, log := newJournald(t)
