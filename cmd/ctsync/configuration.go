@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/user"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"ctsync/internal/config"
+	"ctsync/internal/daemon"
 )
 
 func (p *program) configuration() *cobra.Command {
@@ -15,7 +19,7 @@ func (p *program) configuration() *cobra.Command {
 	noHost := false
 	check := leaf("check [FILE]", "everything that is wrong with a configuration; exit code 0: nothing", file,
 		func(_ context.Context, args []string) error { return p.checkConfig(p.file(args), !noHost) })
-	check.Flags().BoolVar(&noHost, "no-host", false, "do not look at this host's interfaces")
+	check.Flags().BoolVar(&noHost, "no-host", false, "do not look at this host's interfaces and key file")
 	show := leaf("show [FILE]", "the effective configuration, defaults included", file,
 		func(_ context.Context, args []string) error { return p.showConfig(p.file(args)) })
 	for _, c := range []*cobra.Command{check, show} {
@@ -56,7 +60,7 @@ func (p *program) checkConfig(path string, host bool) error {
 		if err != nil {
 			return err
 		}
-		faults = c.CheckHost(h)
+		faults = append(c.CheckHost(h), keyFaults(c)...)
 	}
 	var warnings []string
 	if len(faults) == 0 {
@@ -69,6 +73,37 @@ func (p *program) checkConfig(path string, host bool) error {
 		return code(exitFailed)
 	}
 	return nil
+}
+
+// keyFaults are those for which the daemon would refuse the key file, the rights of the service's user among them.
+func keyFaults(c config.Config) []config.Fault {
+	if c.KeyFile == "" {
+		return nil
+	}
+	err := daemon.CheckKeyFile(c.KeyFile)
+	if err == nil {
+		err = serviceCanRead(c.KeyFile)
+	}
+	if err == nil {
+		return nil
+	}
+	return []config.Fault{c.KeyFault(err)}
+}
+
+// serviceCanRead is asked by root, who can read everything.
+func serviceCanRead(path string) error {
+	u, err := user.Lookup(serviceUser)
+	if err != nil || os.Geteuid() != 0 {
+		return nil // there is no such service, or it is this user's own daemon that is meant
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return fmt.Errorf("key-file %s: %w", path, err)
+	}
+	if fmt.Sprint(st.Uid) == u.Uid || st.Mode&0o040 != 0 && fmt.Sprint(st.Gid) == u.Gid {
+		return nil
+	}
+	return fmt.Errorf("ctsync.service runs as %[1]s and cannot read %[2]s: chown %[1]s %[2]s", serviceUser, path)
 }
 
 func (p *program) printChecked(path string, faults []config.Fault, warnings []string) error {

@@ -111,6 +111,12 @@ func (c Config) checkListen(h Host, a netip.Addr) []Fault {
 	return []Fault{c.hostFault(what, a.String(), problem, strings.Join(allowed, ", "))}
 }
 
+// KeyFault is the fault that the key file is not as it must be.
+func (c Config) KeyFault(err error) Fault {
+	problem := strings.TrimLeft(strings.TrimPrefix(err.Error(), "key-file"), ": ")
+	return c.hostFault("key-file", "key-file", problem, "")
+}
+
 func (c Config) hostFault(what, word, problem, allowed string) Fault {
 	return Fault{File: c.from.file, Line: c.from.lines[what], Word: word, Problem: problem, Allowed: allowed}
 }

@@ -23,6 +23,12 @@ func ownName() string {
 	return fmt.Sprint(os.Getuid())
 }
 
+// CheckKeyFile says why a daemon of this user would refuse a key file; nil if it would not.
+func CheckKeyFile(path string) error {
+	_, err := readKeys(path)
+	return err
+}
+
 // readKeys reads a key file: one key a line, 64 hexadecimal digits, # comments. Whoever can read it can open the
 // firewall, so its rights are checked.
 func readKeys(path string) ([]wire.Key, error) {

@@ -13,7 +13,8 @@ const catalogFile = "../../packaging/deb/ctsync.catalog"
 // fields that the daemon's records have, and an explanation may therefore name.
 var fields = map[string]bool{
 	"CTSYNC_PEER": true, "CTSYNC_REASON": true, "CTSYNC_COUNT": true, "CTSYNC_DURATION_USEC": true, "CTSYNC_NODE": true,
-	"CTSYNC_GROUP": true, "CTSYNC_ERROR": true, "CTSYNC_REMEDY": true, "CTSYNC_CHANGED": true, "CTSYNC_SETTINGS": true,
+	"CTSYNC_GROUP": true, "CTSYNC_ERROR": true, "CTSYNC_REMEDY": true, "CTSYNC_CHANGED": true,
+	"CTSYNC_ADOPTED": true, "CTSYNC_WRITTEN": true, "CTSYNC_FAILED": true, "CTSYNC_SETTINGS": true,
 }
 
 var placeholder = regexp.MustCompile(`@([^@\s]+)@`)
