@@ -84,7 +84,8 @@ func (f *FIFO) open() (*os.File, error) {
 	}
 	fd, err := unix.Open(f.path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("notify: open the FIFO %s: %w", f.path, err)
+		return nil, fmt.Errorf("notify: open the FIFO %[1]s: %[2]w: it belongs to user %[3]d, and this is user %[4]d: chown it, and name "+
+			"that owner in keepalived.conf: vrrp_notify_fifo %[1]s USER GROUP", f.path, err, st.Uid, os.Geteuid())
 	}
 	if err = unix.Fstat(fd, &st); err == nil {
 		err = f.refuse(&st) // once more, of what was opened
@@ -105,7 +106,7 @@ func (f *FIFO) refuse(st *unix.Stat_t) error {
 	case kind != unix.S_IFIFO:
 		return fmt.Errorf("notify: %s is not a FIFO: remove it", f.path)
 	case !slices.Contains(f.owners, int(st.Uid)):
-		return fmt.Errorf("notify: the FIFO %s belongs to user %d, whose words are not believed: remove it, or chown it to root", f.path, st.Uid)
+		return fmt.Errorf("notify: the FIFO %s belongs to user %d, whose words are not believed: if another ctsync reads it, such as ctsync.service, set `notify-fifo` to a path of this one's own; else remove it", f.path, st.Uid)
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("notify: the FIFO %s can be written by others (mode %#o): chmod 600 it", f.path, st.Mode&0o777)
 	}

@@ -28,6 +28,9 @@ func AskKeepalived(ctx context.Context, configPath, socket string, stdout, stder
 		return exitOK, nil
 	}
 	n, err := askPatiently(ctx, &cfg)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrProcessDone) {
+		return exitOK, nil
+	}
 	if err != nil {
 		fmt.Fprintln(stdout, err)
 		return exitOK, nil
@@ -36,6 +39,20 @@ func AskKeepalived(ctx context.Context, configPath, socket string, stdout, stder
 		socket = cfg.Control
 	}
 	return control.Call(ctx, socket, control.Request{Verb: []string{"asked", n.Name, n.State.String()}}, stdout, stderr)
+}
+
+// TakeFIFO makes the notify FIFO the daemon's where keepalived has made it as root. It is for root, before the start of a daemon that
+// is not.
+func TakeFIFO(configPath string, stdout io.Writer) error {
+	cfg, err := load(configPath)
+	if err != nil || cfg.Failover.Mechanism != config.VRRP || cfg.NotifyFIFO == "" {
+		return err
+	}
+	taken, err := notify.TakeFIFO(cfg.NotifyFIFO)
+	if taken {
+		fmt.Fprintf(stdout, "keepalived was started first and made the FIFO %s for itself: it is this service's now. Name the owner in keepalived.conf: `ctsync keepalived print`\n", cfg.NotifyFIFO)
+	}
+	return err
 }
 
 // askFor is how long a keepalived is asked that has just been started, and must not be disturbed yet.

@@ -49,7 +49,7 @@ var directives = []directive{
 
 // elsewhere are the other settings of the unit's [Service], and what shows them.
 var elsewhere = map[string]string{
-	"Type": "starts", "ExecCondition": "waits", "ExecStart": "starts", "ExecStartPost": "driven", "ExecStopPost": "misconfigured",
+	"Type": "starts", "ExecCondition": "waits", "ExecStart": "starts", "ExecStartPre": "keepalivedFirst", "ExecStartPost": "driven", "ExecStopPost": "misconfigured",
 	"ExecReload": "reloads", "Restart": "hangs", "RestartSec": "hangs", "RestartPreventExitStatus": "misconfigured", "WatchdogSec": "hangs",
 	"TimeoutStartSec": "starts", "TimeoutStopSec": "hangs", "TimeoutAbortSec": "hangs",
 	"RuntimeDirectory": "starts", "RuntimeDirectoryPreserve": "keepalivedFirst", "ReadWritePaths": "confined", "Group": "starts",
