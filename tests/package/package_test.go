@@ -163,10 +163,13 @@ func driven(m *machine) {
 // keepalivedFirst: the order is not what it should be, and nothing is lost. keepalived makes the FIFO for the user
 // that its configuration names, or for root if it names none.
 func keepalivedFirst(m *machine) {
-	for owner, made := range map[string]string{" ctsync ctsync": "ctsync:ctsync 600 fifo", "": "root:root 600 fifo"} {
-		m.write("/etc/keepalived/keepalived.conf", strings.Replace(keepalived, " ctsync ctsync", owner, 1))
-		m.must("systemctl stop ctsync keepalived && rm /run/ctsync/notify.fifo && systemctl start keepalived")
-		m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", made)
+	for _, owner := range []string{"ctsync", "root"} {
+		m.write("/etc/keepalived/keepalived.conf", keepalived)
+		if owner == "root" {
+			m.must("sed -i 's/notify.fifo ctsync ctsync/notify.fifo/' /etc/keepalived/keepalived.conf")
+		}
+		m.must("systemctl stop ctsync keepalived; rm -f /run/ctsync/notify.fifo && systemctl start keepalived")
+		m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", owner+":"+owner+" 600 fifo")
 		m.soon("ip address show dev eth0 | grep -q 192.0.2.1/25", 5*time.Second)
 		m.must("systemctl start ctsync")
 		m.says("stat -c '%U:%G %a %F' /run/ctsync/notify.fifo", "ctsync:ctsync 600 fifo")
