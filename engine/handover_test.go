@@ -80,3 +80,68 @@ func TestABeginningAfterAnEndHere(t *testing.T) {
 		p.b.ops = nil
 	}
 }
+
+// TestTheNextIncarnationDuringATakeover of a flow that is just being written: it is the one that goes on (12066).
+func TestTheNextIncarnationDuringATakeover(t *testing.T) {
+	for name, port := range map[string]uint16{"translated otherwise": 5001, "alike": 5000} {
+		for _, written := range []bool{true, false} {
+			p := activeAndStandby(t, warm)
+			f := conn(1, vip)
+			f.Reply.DstL4, f.Mark = 5000, 1
+			p.packet(p.a, f)
+			p.advance(100 * time.Millisecond)
+			p.b.late = everything
+			p.notice(p.b, vrrp.Master)
+			p.settle()
+			p.b.wantRole(TakingOver)
+			next := f
+			next.Reply.DstL4, next.Mark = port, 2
+			p.packet(p.a, next)
+			p.advance(5 * time.Millisecond)
+			if written {
+				p.b.answer()
+			} else {
+				delete(p.b.kernel, f.Key)
+				p.b.giveUp()
+			}
+			p.advance(2 * time.Second)
+			p.b.wantRole(Active)
+			if got := p.b.kernel[f.Key]; got.Mark != 2 || got.Reply != next.Reply {
+				t.Errorf("%s, written %v: mark %d, reply %v", name, written, got.Mark, got.Reply)
+			}
+			p.a.ops, p.b.ops = nil, nil
+		}
+	}
+}
+
+// TestTheNextIncarnationBetweenTwoTakeovers, while what the first was to write stays unanswered (9508).
+func TestTheNextIncarnationBetweenTwoTakeovers(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f, g := p.packet(p.a, conn(1, noNAT)), conn(2, noNAT)
+	p.advance(100 * time.Millisecond)
+	p.b.late, p.a.late = everything, everything
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.packet(p.b, g)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(5 * time.Millisecond)
+	p.notice(p.b, vrrp.Backup)
+	p.notice(p.a, vrrp.Master)
+	p.advance(5 * time.Millisecond)
+	p.a.wantRole(TakingOver) // it has g to write
+	p.event(p.a, flow.EventDestroy, f)
+	f.Mark = 2
+	p.packet(p.a, f)
+	p.advance(5 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	delete(p.b.kernel, f.Key) // it was not carried out
+	p.b.giveUp()
+	p.advance(2 * time.Second)
+	p.b.wantRole(Active)
+	if got := p.b.kernel[f.Key].Mark; got != 2 {
+		t.Errorf("mark %d", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

@@ -265,17 +265,42 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	e.heard(p, r, c, what)
 }
 
-// hasSuccessor yields an own flow of a Standby of which the leader, before copy c gets the value of what it lists now, has
-// the next one: it listed ours, or said that it ended, and nothing was met here since we stepped down. Else what our
-// kernel has of it, perhaps translated otherwise, would be there as long as a suspect.
+// hasSuccessor yields an own flow of which p, before copy c gets the value of what it lists now, has the next one: it
+// listed ours, or said that it ended, and nothing was met here since we stepped down, or adopted it. Else what our
+// kernel has of it, perhaps translated otherwise, would be there as long as a suspect, and a takeover would go on with it.
 func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
 	own := e.log.Lives(r)
-	if own == nil || p != e.peers.leader || e.role.is != Standby || own.Seq > e.purge.last || e.evict.holds(own) {
+	if own == nil || e.evict.holds(own) || !e.isBehind(p, r, c, own) {
 		return
 	}
 	if what == cache.Reborn && c.Value.Reply == own.Value.Reply || what == cache.Added && own.Bits&cache.Dead != 0 {
 		e.endOwn(r, cache.Yielded)
 	}
+}
+
+// isBehind says that own entry r is from before what p lists now as copy c, if it was the same before. Where p does not
+// lead us only what our kernel has not is sure not to have been met here, and what was adopted from another node is that
+// one's to follow.
+func (e *Engine) isBehind(p *peer, r ref, c, own *copyOf) bool {
+	before := own.Seq <= e.purge.last
+	if e.role.is == Standby && p == e.peers.leader {
+		return before
+	}
+	acts := e.role.is == Standby && before && p.role != Standby
+	return (acts || e.adopts(p, c)) && e.tbl.Entry(r).Kern&kPresent == 0 && !e.adoptedElsewhere(r, p)
+}
+
+// adoptedElsewhere says that entry r was adopted from another node than p.
+func (e *Engine) adoptedElsewhere(r ref, p *peer) (adopted bool) {
+	e.tbl.Each(r, func(c *copyOf) {
+		adopted = adopted || c.Owner >= firstPeer && c.Owner != p.owner && c.Live() && c.Bits&cache.Adopted != 0
+	})
+	return adopted
+}
+
+// adopts says that what p tells of copy c is adopted as it comes: while taking over, and while p is being merged.
+func (e *Engine) adopts(p *peer, c *copyOf) bool {
+	return e.role.is == TakingOver && p.adoptable() || e.role.is == Active && p.merging && c.Seq <= p.mergeTo
 }
 
 // bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an
@@ -323,7 +348,7 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 		own.Bits &^= cache.Dead
 	}
 	switch {
-	case e.role.is == TakingOver && p.adoptable(), e.role.is == Active && p.merging && c.Seq <= p.mergeTo:
+	case e.adopts(p, c):
 		if ended && p == e.peers.leader {
 			e.leaderEnded(p, r)
 		}

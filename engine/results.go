@@ -66,7 +66,10 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	case res.Tag&obstacle != 0:
 		again = true
 	case res.Kind == flow.OpCreate:
-		again = e.created(r, res, gone) || again
+		met := again
+		if again = e.created(r, res, gone) || again; met && ent.Kern&kPresent != 0 && e.role.is != Standby {
+			ent.Kern |= kRewrite // what it was made of is from before
+		}
 	case res.Kind == flow.OpUpdate:
 		if again = e.updated(r, res) || again; again && e.role.is != Standby {
 			ent.Kern |= kRewrite // an event came meanwhile, and may be older or newer than what was written

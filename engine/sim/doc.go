@@ -109,6 +109,8 @@
 //     stepped down (7503, 7761): its state and time do, since an entry of an incarnation before may be meant (585).
 //   - What a standby's kernel has under the key of an own flow that left with its address, written for the leader, is the leader's
 //     (9720). A flush of the internal cache keeps what the kernel is being told of (12550).
+//   - What was adopted and is not written yet gives way to what its node lists next under that key (12066), also where it acts
+//     again before it leads us (9508); and what changed while it was written is written once more.
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
@@ -124,8 +126,6 @@
 //     knew of a reply keeps that, though the next leader has not heard of it (8256).
 //   - What a live active node lists that this one ended before it stepped down is adopted only when that node steps back or
 //     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
-//   - A takeover that begins while an operation of the takeover before it is unanswered goes on with what that one was about,
-//     though another node had the next incarnation in between (9508).
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
