@@ -263,3 +263,56 @@ func TestDeletedBeforeItWasTold(t *testing.T) {
 	}
 	p.b.ops = nil
 }
+
+// TestAPacketsEntryDeletedUnseen: it had taken the place of a copy that ended, and the event of its beginning comes after our
+// delete. Who is active by then makes it again, since its connection goes on (9483); a standby has room for what its leader
+// lists next.
+func TestAPacketsEntryDeletedUnseen(t *testing.T) {
+	for _, active := range []bool{true, false} {
+		p := activeAndStandby(t)
+		f := p.packet(p.a, conn(1, noNAT))
+		p.advance(200 * time.Millisecond)
+		met := f
+		met.Mark = 2
+		p.b.kernel[f.Key] = met
+		p.event(p.a, flow.EventDestroy, f)
+		p.advance(10 * time.Millisecond)
+		p.b.wantKernel()
+		if active {
+			p.move(p.a, p.b)
+		}
+		p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: met,
+			Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout}}})
+		p.advance(10 * time.Millisecond)
+		if !active {
+			p.b.wantLists(0, 0)
+			f.Mark = 3
+			p.packet(p.a, f)
+			p.advance(10 * time.Millisecond)
+		}
+		p.b.wantKernel(1)
+		if got, want := p.b.kernel[f.Key].Mark, map[bool]uint32{true: 2, false: 3}[active]; got != want {
+			t.Errorf("mark %d, want %d", got, want)
+		}
+		p.a.ops, p.b.ops = nil, nil
+	}
+}
+
+// TestAnObstacleOfWhichNobodyHadTold is not listed once it has made way (5682).
+func TestAnObstacleOfWhichNobodyHadTold(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f, other := conn(1, vip), conn(2, vip)
+	f.Reply.DstL4, other.Reply.DstL4 = 5000, 5000
+	other.Status &^= flow.SeenReply | flow.Assured
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.b.kernel[other.Key] = other
+	p.move(p.a, p.b)
+	p.b.wantKernel(1)
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: other,
+		Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout}}})
+	p.advance(10 * time.Millisecond)
+	p.b.wantKernel(1)
+	p.b.wantLists(1, 0)
+	p.a.ops, p.b.ops = nil, nil
+}

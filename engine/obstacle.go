@@ -105,6 +105,7 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 		e.release(o)
 	}
 	e.tbl.Entry(r).Kern |= kFlight
+	e.writer.deleted.note(&f.Key, e.seconds())
 	e.emit(flow.Op{Kind: flow.OpDelete, Tag: uint64(r) | obstacle, Flow: flow.Flow{Key: f.Key, ID: f.ID}})
 }
 

@@ -107,9 +107,7 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	}
 	e.ownFlow(r, ev, true)
 	e.overtook(r)
-	if e.role.is == Standby && ent.Kern&kFlight == 0 && e.leaderLists(r) != nil {
-		e.askWhether(r) // it may have been deleted already, to make room for the leader's
-	}
+	e.perhapsDeleted(r)
 	if e.isExpect(r) {
 		e.refreshMaster(&ev.Flow)
 	}

@@ -293,6 +293,7 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 	}
 	if res.Errno == 0 {
 		e.count.kernel.Deleted++
+		e.writer.deleted.note(&ent.Key, e.seconds())
 	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
 	e.writer.somethingWent = true

@@ -38,6 +38,7 @@ type writer struct {
 	waiting     []held // kLater, in order of time
 	paused      time.Time
 	pause       time.Duration
+	deleted     deletions
 	tableCount  int
 	unanswered  int // operations in a row without an answer
 

@@ -111,6 +111,8 @@
 //     (9720). A flush of the internal cache keeps what the kernel is being told of (12550).
 //   - What was adopted and is not written yet gives way to what its node lists next under that key (12066), also where it acts
 //     again before it leads us (9508); and what changed while it was written is written once more.
+//   - A delete goes by tuple: what it took away is perhaps an entry of whose beginning an event tells only afterwards. Who
+//     acts makes it again (9483, 5682), a standby looks (4443).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
 //
 // # What is known and left
