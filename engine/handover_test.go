@@ -145,3 +145,27 @@ func TestTheNextIncarnationBetweenTwoTakeovers(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestAnEndDuringATakeover, told by the node before, of what goes here before it was written once more: it does not come
+// back (34586).
+func TestAnEndDuringATakeover(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.late = everything
+	f.Mark = 2
+	p.event(p.a, flow.EventUpdate, f)
+	p.advance(5 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.b.wantRole(TakingOver)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(5 * time.Millisecond)
+	p.event(p.b, flow.EventDestroy, f)
+	p.b.answer()
+	p.advance(2 * time.Second)
+	p.b.wantRole(Active)
+	p.b.wantOps("update 1", "update 1") // the second finds nothing
+	p.b.wantLists(0, 0)
+}

@@ -115,8 +115,9 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 		case e.role.is == Standby:
 			own.Bits |= cache.Dead // once our kernel has it no more: an eviction leaves it to nobody
 			e.purge.again = true
-		case notOurs:
-			own.Bits |= cache.Dead // unless what is under way has put it there
+		default:
+			own.Bits |= cache.Dead // once our kernel has it no more, unless what is under way has put it there
+			e.peers.marked = true
 		}
 		return
 	}

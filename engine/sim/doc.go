@@ -76,7 +76,7 @@
 //   - An own flow whose update is refused is looked at, and takes over the bits that the kernel never forgets
 //     (7468): an update that met the next incarnation sets them, and no event tells of it.
 //   - An end that another deciding node tells is remembered with a flow of our own that is held back, being written, or
-//     still in our kernel, and counts once our kernel has it no more (103, 191, 1343). Before another try to write it
+//     still in our kernel, and counts once our kernel has it no more (103, 191, 1343, 34586). Before another try to write it
 //     the kernel is asked. So it is at an active node, until that has been the only one for a while (880, 7118); and where
 //     the end comes before the heartbeat that says that its node acts (898).
 //   - What left with an address comes back with it, if that was between two activations (1576); what the next active
