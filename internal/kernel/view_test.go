@@ -65,8 +65,12 @@ func kernelView(t testing.TB, b []byte) []byte {
 		status |= flow.SrcNAT | flow.SrcNATDone | flow.DstNATDone
 	}
 	if dst, ok := m[ctaNATDst]; ok {
-		m[ctaTupleReply] = translate(t, m[ctaTupleReply], dst, ctaIPv4Src, ctaIPv6Src, ctaProtoSrcPort)
-		status |= flow.DstNAT | flow.SrcNATDone | flow.DstNATDone
+		before := m[ctaTupleReply]
+		m[ctaTupleReply] = translate(t, before, dst, ctaIPv4Src, ctaIPv6Src, ctaProtoSrcPort)
+		status |= flow.SrcNATDone | flow.DstNATDone
+		if !slices.Equal(before, m[ctaTupleReply]) {
+			status |= flow.DstNAT
+		}
 	}
 	if info, ok := m[ctaProtoInfo]; ok {
 		m[ctaProtoInfo] = protoView(t, info)
