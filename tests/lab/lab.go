@@ -47,6 +47,7 @@ type Lab struct {
 	guard   io.Closer
 	gone    chan struct{} // closed when the guard has removed everything
 	closing sync.Once
+	relays  map[int]*relay // by sync link, where one is rough
 }
 
 // Router is one firewall of the pair.
@@ -91,7 +92,7 @@ func New(o Options) (*Lab, error) {
 		o.Advert = 100 * time.Millisecond
 	}
 	removeStale()
-	l := &Lab{options: o, name: fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))}
+	l := &Lab{options: o, relays: map[int]*relay{}, name: fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))}
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, err
@@ -156,6 +157,9 @@ func (l *Lab) startGuard() error {
 func (l *Lab) Close() { l.closing.Do(l.close) }
 
 func (l *Lab) close() {
+	for number := range l.relays {
+		_, _ = l.SmoothSync(number)
+	}
 	if l.guard == nil {
 		os.RemoveAll(l.folder)
 		return

@@ -18,6 +18,7 @@ type trouble struct {
 	seen  bool // it is so bad that nobody may say that all is well
 	ended int  // connections of 100 that end in it besides, and begin
 	begun int
+	often int  // so many times the usual rate; 0: once
 	purge bool // connections end that no daemon sees end: what is left of them goes after purge-timeout
 }
 
@@ -47,6 +48,29 @@ func frozen(name string, who func(l *lab.Lab) *lab.Router) trouble {
 	return trouble{name: name + " frozen", begin: signal(syscall.SIGSTOP), end: signal(syscall.SIGCONT)}
 }
 
+// rough is a link on which datagrams are lost, come twice and overtake each other.
+var rough = trouble{name: "lost, doubled, out of order",
+	begin: func(l *lab.Lab) error {
+		return l.RoughSync(0, lab.Rough{Seed: 1, Lose: 10, Duplicate: 10, Late: 30, Delay: 30 * time.Millisecond})
+	},
+	end: func(l *lab.Lab) error {
+		c, err := l.SmoothSync(0)
+		if err == nil && min(c.Lost, c.Doubled, c.Late) < c.Frames/20 {
+			err = fmt.Errorf("the link was not as rough as it should be: %+v", c)
+		}
+		return err
+	}}
+
+// inFlood is a daemon stopped and started again while connections begin and end by the tens of thousands.
+func inFlood(name string, who func(l *lab.Lab) *lab.Router) trouble {
+	return trouble{name: name + " restarted in a flood", purge: true, often: 3,
+		begin: func(l *lab.Lab) error {
+			time.Sleep(time.Second)
+			return errors.Join(who(l).Daemon.Stop(), who(l).Restart())
+		},
+		end: func(*lab.Lab) error { return nil }}
+}
+
 func r1(l *lab.Lab) *lab.Router { return l.R1 }
 func r2(l *lab.Lab) *lab.Router { return l.R2 }
 
@@ -56,8 +80,9 @@ var cut = trouble{name: "link cut", seen: true, ended: 50, begun: 200,
 	end:   func(l *lab.Lab) error { return l.JoinSync(0) }}
 
 var troubles = []trouble{
-	lossy(1), lossy(10), lossy(30), cut, deaf("standby", r2), deaf("active", r1),
+	lossy(1), lossy(10), lossy(30), rough, cut, deaf("standby", r2), deaf("active", r1),
 	killed("standby", r2), killed("active", r1), frozen("standby", r2), frozen("active", r1),
+	inFlood("standby", r2), inFlood("active", r1),
 }
 
 // shortOfWarm are those that a warm standby goes through in the short form too.
@@ -84,6 +109,7 @@ func TestTrouble(t *testing.T) {
 
 func (c *trouble) run(t *testing.T, standby string) {
 	flows, rate, lasts := pick(3000, 100000), pick(1500, 20000), time.Duration(pick(1500, 10000))*time.Millisecond
+	rate *= max(c.often, 1)
 	room(t, flows*(100+c.begun-c.ended)/100+5000)
 	lines := []string{"standby " + standby}
 	if c.purge {
