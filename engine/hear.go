@@ -54,7 +54,7 @@ func (e *Engine) hearType(p *peer, d *Datagram, h *wire.Header, body []byte) err
 	case wire.Beat:
 		return e.hearBeat(p, h, body)
 	case wire.Want:
-		return e.hearWant(p, body)
+		return e.hearWant(p, h, body)
 	case wire.Restart:
 		return e.hearRestart(p, h, body)
 	case wire.Challenge:

@@ -37,13 +37,17 @@ type asking struct {
 }
 
 // hearWant takes a peer's question, which takes the place of the one before. A question from before what we still know
-// of ends is answered by RESTART (PROTOCOL R4), unless the asker began so late that those ends do not concern it.
-func (e *Engine) hearWant(p *peer, body []byte) error {
+// of ends is answered by RESTART (PROTOCOL R4), unless the asker began so late that those ends do not concern it. One that
+// was overtaken by a heartbeat that says that its beginning has come is over.
+func (e *Engine) hearWant(p *peer, h *wire.Header, body []byte) error {
 	a := &e.send.asked
 	if err := wire.DecodeAsk(body, a); err != nil {
 		return err
 	}
 	e.count.messages.Wants++
+	if h.Counter < p.beat && a.From < p.theyHave {
+		return nil
+	}
 	g := &p.give
 	g.all, g.base, g.credit = append(append(g.all[:0], a.Range), a.Further...), a.Base, 0
 	g.left = g.all

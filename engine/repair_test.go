@@ -166,3 +166,31 @@ func TestManyGapsFitIntoOneQuestion(t *testing.T) {
 		t.Error("nothing was asked")
 	}
 }
+
+// A question that comes after the heartbeat that says that it has been answered is no reason to begin again, whatever has
+// been forgotten of ends meanwhile.
+func TestLateQuestionIsOver(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(9, noNAT))
+	p.advance(time.Second)
+	first := true
+	p.hold = func(from *fake, typ wire.Type) bool { return typ == wire.Want || first && from == p.a && typ == wire.Data }
+	gone := p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Millisecond)
+	first = false
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.release(wire.Data)
+	p.event(p.a, flow.EventDestroy, gone)
+	p.advance(time.Second)
+	p.b.wantLists(0, 2)
+	if len(p.held) == 0 || p.a.e.log.Horizon == 0 {
+		t.Fatalf("%d questions are held, ends up to %d are forgotten", len(p.held), p.a.e.log.Horizon)
+	}
+	p.release(wire.Want)
+	p.advance(time.Second)
+	if n := p.b.restarts(); n != 0 {
+		t.Errorf("%d restarts", n)
+	}
+	p.b.ops = nil
+}
