@@ -174,7 +174,9 @@ func TestLateQuestionIsOver(t *testing.T) {
 	p.packet(p.a, conn(9, noNAT))
 	p.advance(time.Second)
 	first := true
-	p.hold = func(from *fake, typ wire.Type) bool { return typ == wire.Want || first && from == p.a && typ == wire.Data }
+	p.hold = func(from *fake, typ wire.Type) bool {
+		return typ == wire.Want || first && from == p.a && typ == wire.Data
+	}
 	gone := p.packet(p.a, conn(1, noNAT))
 	p.advance(time.Millisecond)
 	first = false
