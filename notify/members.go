@@ -3,6 +3,7 @@ package notify
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"slices"
 	"strings"
 )
+
+// ErrNoGroup is in the error of Members where the configuration was read and has not the group.
+var ErrNoGroup = errors.New("no vrrp_sync_group")
 
 // Bounds of what is read of a configuration; they are ours.
 const (
@@ -33,7 +37,7 @@ func Members(configPath, group string) ([]string, error) {
 	members, found := syncGroup(r.words, group)
 	switch {
 	case !found:
-		return nil, fmt.Errorf("notify: %s has no vrrp_sync_group %q (it has: %s)", configPath, group, strings.Join(groups(r.words), ", "))
+		return nil, fmt.Errorf("notify: %s has %w %q (it has: %s)", configPath, ErrNoGroup, group, strings.Join(groups(r.words), ", "))
 	case len(members) == 0:
 		return nil, fmt.Errorf("notify: the vrrp_sync_group %q in %s names no instances", group, configPath)
 	}

@@ -268,3 +268,14 @@ func TestJournalFigures(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusLine(t *testing.T) {
+	live := engine.PeerStatus{Live: true}
+	for want, peers := range map[string][]engine.PeerStatus{
+		"standby, 0 peers, alone: why": {{}}, "standby, 1 peer, alone: why": {live, {}}, "standby, 2 peers, alone: why": {live, live},
+	} {
+		if got := statusLine(engine.Status{Verdict: engine.Alone, Why: "why", Peers: peers}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -79,7 +80,11 @@ func (d *drivers) firstMembers() []string {
 		return nil
 	}
 	names, err := notify.Members(d.cfg.KeepalivedConfig, d.cfg.Failover.Group)
-	if err != nil {
+	switch {
+	case errors.Is(err, notify.ErrNoGroup):
+		d.log.Warn("keepalived's configuration has not the group that is followed: nothing it says will be about it", native.Key, native.HostFault,
+			"error", err, "remedy", "Give failover-mechanism the name of keepalived's vrrp_sync_group, or the group this one's.")
+	case err != nil:
 		d.log.Info("the group's members are learned from keepalived's notices", "reason", err)
 	}
 	d.members = names

@@ -49,7 +49,11 @@ func statusLine(s engine.Status) string {
 			live++
 		}
 	}
-	return fmt.Sprintf("%s, %d peers, %s: %s", s.Role, live, s.Verdict, s.Why)
+	plural := "s"
+	if live == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%s, %d peer%s, %s: %s", s.Role, live, plural, s.Verdict, s.Why)
 }
 
 // rivalOverride lets ctsync run beside conntrackd, for comparisons.

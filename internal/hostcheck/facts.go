@@ -15,6 +15,7 @@ type Facts struct {
 	Config       config.Config // the default one with ConfigErr or Faults
 	Faults       []config.Fault
 	Unconfigured bool // the configuration has nothing but comments
+	NotRoot      bool // this process is not root, and sees little of the host
 
 	Warnings []string
 

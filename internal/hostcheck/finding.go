@@ -48,8 +48,21 @@ func Problems(found []Finding) (n int) {
 	return n
 }
 
+// withoutRights is what is found if this is not root: the rest would be about the rights of the one who asks.
+func (f *Facts) withoutRights() []Finding {
+	found := []Finding{problem("not-root", "sudo ctsync check", "only root sees the kernel's tables and keepalived's files: little was looked at")}
+	found = append(found, checkConfiguration(f)...)
+	if f.Daemon != nil { // of the control-group
+		found = append(append(found, checkDaemon(f)...), checkRefused(f)...)
+	}
+	return found
+}
+
 // Examine is every finding, in the order: configuration, kernel, links, peers, keepalived.
 func Examine(f *Facts) (found []Finding) {
+	if f.NotRoot {
+		return f.withoutRights()
+	}
 	for _, check := range []func(*Facts) []Finding{
 		checkConfiguration, checkKeyFile, checkKernel, checkModules, checkSysctls, checkRivals, checkClock,
 		checkLinks, checkDaemon, checkRefused, checkPath, checkUntracked, checkKeepalived,

@@ -33,7 +33,7 @@ type Sources struct {
 // Gather looks at the host, in the network namespace of the caller. It changes nothing; to each peer that the daemon
 // hears it sends a few ICMP echo requests. It takes a few seconds at most.
 func Gather(ctx context.Context, from Sources) *Facts {
-	f := &Facts{ConfigPath: from.Config, Config: config.Default()}
+	f := &Facts{ConfigPath: from.Config, Config: config.Default(), NotRoot: os.Geteuid() != 0}
 	f.readConfig()
 	f.Rival = processNamed("conntrackd")
 	f.ClockSynced = clockSynced()

@@ -29,6 +29,11 @@ func TestHost(t *testing.T) {
 		facts func(*Facts)
 	}{
 		"nothing": {"", func(*Facts) {}},
+		"not root": {"not-root keepalived-silent", func(f *Facts) {
+			f.NotRoot, f.Daemon.VRRP.Source = true, ""
+			f.Modules["nf_conntrack_netlink"] = false
+		}},
+		"nobody":  {"not-root", func(f *Facts) { f.NotRoot, f.Daemon, f.DaemonErr = true, nil, errors.New("permission denied") }},
 		"no file": {"config-unread", func(f *Facts) { f.ConfigErr, f.Config = errors.New("no such file"), config.Default() }},
 		"a fault": {"config-fault", func(f *Facts) {
 			f.Faults = []config.Fault{{File: "ctsync.conf", Line: 3, Word: "x", Problem: "not known"}}

@@ -97,7 +97,7 @@ func checkRefused(f *Facts) (found []Finding) {
 		if refused[reason] == 0 || remedy == "" {
 			continue
 		}
-		found = append(found, hint("datagrams-refused", remedy, "%d datagrams were refused since the daemon began to count: %s", refused[reason], reason))
+		found = append(found, hint("datagrams-refused", remedy+"; if that is done, `ctsync reset conntrack-sync statistics` begins to count anew", "%d datagrams were refused since the daemon began to count: %s", refused[reason], reason))
 	}
 	return found
 }

@@ -317,3 +317,15 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
+
+// A daemon that was started anew leaves its earlier run in the list for a while: it is not to be taken for a node that is lost.
+func TestEarlierRun(t *testing.T) {
+	st := engine.Status{Peers: []engine.PeerStatus{{Name: "fw-b"}, {Name: "fw-b", Live: true}, {Name: "fw-c"}}}
+	var b strings.Builder
+	if err := Status(&b, st, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.String(), "(earlier run)"); got != 1 {
+		t.Errorf("%d earlier runs:\n%s", got, b.String())
+	}
+}

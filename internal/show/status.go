@@ -233,11 +233,18 @@ func peerTable(b *strings.Builder, peers []engine.PeerStatus) {
 		name := p.Name
 		if p.Leader {
 			name += " (leader)"
+		} else if !p.Live && runsAnew(p, peers) {
+			name += " (earlier run)"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s ago\t%s\t%s\n", name, p.Role, peerState(p), p.Flows, p.Stale,
 			behind(p), theyLack(p), span(p.LastHeard), sealedBy(p), p.Address)
 	}
 	t.Flush()
+}
+
+// runsAnew says that another run of the same node is heard.
+func runsAnew(p engine.PeerStatus, peers []engine.PeerStatus) bool {
+	return slices.ContainsFunc(peers, func(q engine.PeerStatus) bool { return q.Name == p.Name && q.Live })
 }
 
 // sealedBy is the id of the key that seals what the peer sends.
