@@ -44,11 +44,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var exit code
 	var usage usageError
 	var misconfigured *daemon.Misconfigured
+	var told daemon.NotStarted
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.As(err, &told):
+		return exitFailed
 	}
 	fmt.Fprintln(stderr, "ctsync:", err)
 	switch {

@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 
-	sd "github.com/coreos/go-systemd/v22/journal"
 	"github.com/spf13/cobra"
 
 	"ctsync/internal/control"
 	"ctsync/internal/daemon"
+	"ctsync/internal/journal"
 )
 
 var none = words{}
@@ -74,8 +74,7 @@ func (p *program) askReload(ctx context.Context, _ []string) error {
 
 // toJournal says that what is printed as an error goes to the journal.
 func (p *program) toJournal() bool {
-	there, err := sd.StderrIsJournalStream()
-	return err == nil && there && p.stderr == os.Stderr
+	return journal.Here() && p.stderr == os.Stderr
 }
 
 func (p *program) commit() *cobra.Command {

@@ -69,9 +69,22 @@ func Run(ctx context.Context, configPath, controlPath string) error {
 	d := &Daemon{path: configPath, cfg: cfg, log: log, level: level, reloads: make(chan chan error)}
 	if err := d.open(); err != nil {
 		d.close()
-		return err
+		return d.notStarted(err)
 	}
 	return d.serve(ctx)
+}
+
+// NotStarted is the error of a daemon that could not begin, and that the journal has.
+type NotStarted struct{ error }
+
+// notStarted has the journal explain why. A person at a terminal sees the error itself.
+func (d *Daemon) notStarted(err error) error {
+	var told *Misconfigured
+	if errors.As(err, &told) || !native.Here() {
+		return err
+	}
+	d.log.Error("nothing is started", native.Key, native.NotStarted, "error", err)
+	return NotStarted{err}
 }
 
 // Misconfigured is the error of a daemon that cannot begin before an operator has changed its configuration. What is wrong is in

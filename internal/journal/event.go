@@ -38,6 +38,7 @@ const (
 	Unauthenticated      Event = "unauthenticated"       // the sync link is not authenticated
 	Configured           Event = "configured"            // a changed configuration is in force
 	ConfigurationRefused Event = "configuration-refused" // the configuration has faults
+	NotStarted           Event = "not-started"           // the daemon could not begin
 	RestartNeeded        Event = "restart-needed"        // changed settings wait for the next start
 	HostFault            Event = "host"                  // something about the host is not as it must be
 )
@@ -77,6 +78,7 @@ var known = []struct {
 	{Unauthenticated, "830f07dfb64d4d86a68ba796ad5af865"},
 	{Configured, "cb8526db2f224607834d8850deb33655"},
 	{ConfigurationRefused, "ffea269febe74a81bc3666a6351459f9"},
+	{NotStarted, "8ea60fbf0ab44bb891af941794c8e5f4"},
 	{RestartNeeded, "38a262b6ff8b463c9218a66676e93e8d"},
 	{HostFault, "dc85c6dc85f749ed89dee000dd0424d8"},
 }

@@ -15,12 +15,18 @@ import (
 // New is a handler for the journal if standard error leads there, and else for lines on stderr. level is the least
 // level that is logged. It is safe for concurrent use.
 func New(stderr io.Writer, level slog.Leveler) slog.Handler {
-	if there, err := sd.StderrIsJournalStream(); err == nil && there {
+	if Here() {
 		if s, err := dial(socketPath); err == nil {
 			return &handler{to: s, level: level}
 		}
 	}
 	return slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
+}
+
+// Here says that what is printed as an error goes to the journal.
+func Here() bool {
+	there, err := sd.StderrIsJournalStream()
+	return err == nil && there
 }
 
 // handler makes entries of records.

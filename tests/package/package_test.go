@@ -104,7 +104,8 @@ func TestNextDebian(t *testing.T) {
 	t.Parallel()
 	m := trixie.boot(t, "next", confinable...)
 	m.must(interfaces)
-	m.must(install + m.put(built(t, older)))
+	first, second := m.put(built(t, older)), m.put(built(t, newer))
+	m.must(install + first)
 	m.must("keepalived --version 2>&1 | grep -q 'Keepalived v2.3.3'")
 	m.live(step{"waits until configured", waits},
 		step{"starts", starts},
@@ -113,7 +114,10 @@ func TestNextDebian(t *testing.T) {
 		step{"keepalived first", keepalivedFirst},
 		step{"keepalived dies", keepalivedDies},
 		step{"reloads", reloads},
+		step{"tells", tells},
 		step{"misconfigured", misconfigured},
+		step{"upgrade", func(m *machine) { upgrade(m, install+second) }},
+		step{"downgrade", func(m *machine) { upgrade(m, install+first) }},
 		step{"examples", exampleFiles},
 		step{"remove and purge", removed})
 }
@@ -195,8 +199,13 @@ func tells(m *machine) {
 		journal.Unauthenticated, journal.Configured, journal.ConfigurationRefused, journal.Stopping} {
 		m.must("journalctl -u ctsync CTSYNC_EVENT=" + string(e) + " MESSAGE_ID=" + journal.MessageID(e) + " -o json | grep -q MESSAGE")
 	}
+	m.must("nc -lU /run/conntrackd.ctl >/dev/null 2>&1 & echo $! >/run/rival.pid; sleep 0.3")
+	m.fails("systemctl restart ctsync")
+	m.must("kill $(cat /run/rival.pid); rm -f /run/conntrackd.ctl")
+	m.says("journalctl -u ctsync -p err -o cat CTSYNC_EVENT="+string(journal.NotStarted)+" | head -n 1 | cut -d: -f1", "nothing is started (error daemon")
+	m.role("active", 10*time.Second) // systemd goes on trying
 	out := m.must("journalctl -x -u ctsync --no-pager")
-	for _, want := range []string{"Subject: This firewall has taken over", "Subject: keepalived is gone", "nonsense"} {
+	for _, want := range []string{"Subject: This firewall has taken over", "Subject: keepalived is gone", "nonsense", "Subject: ctsync could not begin"} {
 		if !strings.Contains(out, want) {
 			m.t.Errorf("the journal does not say %q:\n%s", want, out)
 		}
