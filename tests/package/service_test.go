@@ -88,7 +88,7 @@ func hangs(m *machine) {
 // hanging builds a daemon whose engine's loop stands still for ever once there is a file /run/ctsync/hang.
 func hanging(m *machine) string {
 	m.t.Helper()
-	const place, here = "../../internal/daemon/loop.go", "	l.beat = rawio.Boottime()\n"
+	const place, here = "../../internal/daemon/loop.go", "	l.fires = time.Time{}\n	now := rawio.Boottime()\n"
 	source, err := os.ReadFile(place)
 	if err != nil {
 		m.t.Fatal(err)
