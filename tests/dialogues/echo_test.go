@@ -28,20 +28,27 @@ func hearLong(conn *net.UDPConn, want string) (netip.AddrPort, error) {
 	return from, err
 }
 
-// echo is ICMP echo with an id of its own; the other host's kernel answers.
+// echo is ICMP echo with an id of its own, of either version; the other host's kernel answers.
 type echo struct {
-	conn *net.IPConn
-	to   netip.Addr
-	id   uint16
-	size int
-	seq  uint16
+	conn           *net.IPConn
+	to             netip.Addr
+	request, reply byte // types
+	id             uint16
+	size           int
+	seq            uint16
 }
 
 func ping(id uint16, size int) func(*flows, *kind) (channel, error) {
 	return func(fs *flows, k *kind) (channel, error) {
 		caller, callee := fs.ends(k)
-		conn, err := caller.raw("1")
-		return &echo{conn: conn, to: callee.seen, id: id, size: size}, err
+		e := &echo{to: callee.seen, request: 8, id: id, size: size}
+		protocol := "1"
+		if k.ipv6 {
+			protocol, e.request, e.reply = "58", 128, 129
+		}
+		var err error
+		e.conn, err = caller.raw(protocol)
+		return e, err
 	}
 }
 
@@ -51,10 +58,12 @@ func (e *echo) talk() error {
 	return repeat(func() error {
 		e.seq++
 		b := make([]byte, 8+e.size)
-		b[0] = 8
+		b[0] = e.request
 		binary.BigEndian.PutUint16(b[4:], e.id)
 		binary.BigEndian.PutUint16(b[6:], e.seq)
-		binary.BigEndian.PutUint16(b[2:], checksum(b))
+		if e.request == 8 { // the kernel makes that of version 6
+			binary.BigEndian.PutUint16(b[2:], checksum(b))
+		}
 		if _, err := e.conn.WriteToIP(b, &net.IPAddr{IP: e.to.AsSlice()}); err != nil {
 			return err
 		}
@@ -66,7 +75,7 @@ func (e *echo) talk() error {
 			if err != nil {
 				return err
 			}
-			if n == len(b) && got[0] == 0 && string(got[4:8]) == string(b[4:8]) && from.IP.Equal(e.to.AsSlice()) {
+			if n == len(b) && got[0] == e.reply && string(got[4:8]) == string(b[4:8]) && from.IP.Equal(e.to.AsSlice()) {
 				return nil
 			}
 		}

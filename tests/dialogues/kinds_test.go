@@ -16,15 +16,19 @@ import (
 type translation uint8
 
 const (
-	snat   translation = iota
-	plain              // none
-	prefix             // of the source, address by address
-	dnat               // begins on the WAN
-	both               // the same, and the source becomes the LAN's virtual address
+	snat     translation = iota
+	plain                // none
+	prefix               // of the source, address by address
+	dnat                 // begins on the WAN
+	both                 // the same, and the source becomes the LAN's virtual address
+	prefixIn             // begins on the WAN, of the destination, address by address
+	hairpin              // begins on the LAN, at the WAN's virtual address, and comes back into the LAN
+	zoneOut              // as snat, with a zone of the original direction
+	zoned                // as snat, with a zone of both directions
 )
 
 // servers is the last part of the server's address by translation.
-var servers = [...]byte{snat: 10, plain: 11, prefix: 12, dnat: 10, both: 10}
+var servers = [...]byte{snat: 10, plain: 11, prefix: 12, dnat: 10, both: 10, prefixIn: 10, hairpin: 10, zoneOut: 13, zoned: 14}
 
 // kind is one kind of flow under test.
 type kind struct {
@@ -177,6 +181,9 @@ func (fs *flows) outlive() {
 	fs.talkOf("meanwhile", func(k *kind) bool { return k.generic })
 }
 
+// secondClient is another host of the LAN, in the namespace of the first.
+var secondClient = netip.MustParseAddr("10.10.0.11")
+
 // hosts gives the hosts the addresses that choose a translation, and routes.
 func (fs *flows) hosts() {
 	fs.t.Helper()
@@ -186,6 +193,8 @@ func (fs *flows) hosts() {
 	fs.mapped = [2]netip.Addr{netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("2001:db8:99::10")}
 	text := fmt.Sprintf(`address add 198.51.100.11/24 dev eth0
 address add 198.51.100.12/24 dev eth0
+address add 198.51.100.13/24 dev eth0
+address add 198.51.100.14/24 dev eth0
 address add 2001:db8:51::11/64 dev eth0 nodad
 address add 2001:db8:51::12/64 dev eth0 nodad
 route add 10.10.0.0/24 via %[1]s
@@ -193,7 +202,7 @@ route add 203.0.113.0/24 via %[1]s
 -6 route add fd00:10::/64 via %[2]s
 -6 route add 2001:db8:99::/64 via %[2]s
 `, lab.WANVIP, lab.WANVIP6)
-	if _, err := l.Client.Run("ip", "address", "add", "10.10.0.11/24", "dev", "eth0"); err != nil {
+	if _, err := l.Client.Run("ip", "address", "add", secondClient.String()+"/24", "dev", "eth0"); err != nil {
 		fs.t.Fatal(err)
 	}
 	for line := range strings.Lines(text) {
@@ -213,17 +222,26 @@ insert rule inet filter forward ct status dnat ct state new accept
 insert rule inet filter forward iifname lan0 oifname wan0 ct state new meta l4proto { 47, 50, 51, 253 } accept
 insert rule ip nat postrouting ip daddr 198.51.100.11 accept
 insert rule ip nat postrouting ip daddr 198.51.100.12 snat ip prefix to ip saddr map { 10.10.0.0/24 : 203.0.113.0/24 }
-insert rule ip nat postrouting oifname lan0 ct status dnat th dport { 4005, 4015 } snat to %s
+insert rule ip nat postrouting oifname lan0 ct status dnat th dport { 4005, 4006, 4015 } snat to %s
 insert rule ip6 nat postrouting ip6 daddr 2001:db8:51::11 accept
 insert rule ip6 nat postrouting ip6 daddr 2001:db8:51::12 snat ip6 prefix to ip6 saddr map { fd00:10::/64 : 2001:db8:99::/64 }
 table inet kinds {
+	chain zones {
+		type filter hook prerouting priority raw;
+		iifname lan0 ip daddr 198.51.100.13 ct original zone set 5
+		ip daddr 198.51.100.14 ct zone set 6
+		ip saddr 198.51.100.14 ct zone set 6
+	}
 	chain pre {
 		type nat hook prerouting priority dstnat;
 		iifname wan0 ip daddr %s meta l4proto { tcp, udp } th dport 4000-4099 dnat ip to %s
 		iifname wan0 ip6 daddr %s meta l4proto { tcp, udp } th dport 4000-4099 dnat ip6 to %s
+		iifname wan0 dnat ip prefix to ip daddr map { 203.0.113.0/24 : 10.10.0.0/24 }
+		iifname wan0 dnat ip6 prefix to ip6 daddr map { 2001:db8:99::/64 : fd00:10::/64 }
+		iifname lan0 ip daddr %s meta l4proto { tcp, udp } th dport 4006 dnat ip to %s
 	}
 }
-`, lab.LANVIP, lab.WANVIP, lab.ClientAddress, lab.WANVIP6, lab.ClientAddress6)
+`, lab.LANVIP, lab.WANVIP, lab.ClientAddress, lab.WANVIP6, lab.ClientAddress6, lab.WANVIP, secondClient)
 	}
 	for _, r := range fs.lab.Routers() {
 		if _, err := r.RunInput(text, "nft", "-f", "-"); err != nil {
@@ -256,6 +274,12 @@ func (fs *flows) ends(k *kind) (caller, callee host) {
 		caller.seen = fs.mapped[family]
 	case dnat, both:
 		caller, callee = callee, caller
+	case prefixIn:
+		caller.seen = fs.mapped[family]
+		caller, callee = callee, caller
+	case hairpin:
+		callee = host{caller.Namespace, secondClient, caller.seen}
+		caller.seen = lab.LANVIP
 	}
 	return caller, callee
 }
