@@ -67,9 +67,33 @@ func (v *evictor) deadline() time.Time {
 	return time.Time{}
 }
 
+// mayBeEviction says that the end of entry r may be one. What a flow announced goes with it, and after it (nf_ct_delete).
 func (e *Engine) mayBeEviction(r ref, own *copyOf) bool {
-	_, _, nat := flow.SourceNAT(&e.tbl.Entry(r).Key, &own.Value.Value)
-	return nat
+	_, nat := e.translatedTo(r, own)
+	if !e.isExpect(r) {
+		return nat
+	}
+	x := e.extras.get(own.Value.extra)
+	return nat && e.evict.holds(e.log.Lives(e.tbl.Find(&x.Master)))
+}
+
+// translatedTo is the address to which the source of entry r is translated, of an expectation that of its master: the kernel
+// takes both when that address leaves.
+func (e *Engine) translatedTo(r ref, c *copyOf) (to flow.Addr, nat bool) {
+	k, v := &e.tbl.Entry(r).Key, &c.Value.Value
+	if e.isExpect(r) {
+		x := e.extras.get(c.Value.extra)
+		if x == nil {
+			return to, false
+		}
+		m := e.tbl.Find(&x.Master)
+		if m == 0 || e.log.Lives(m) == nil {
+			return to, false
+		}
+		k, v = &e.tbl.Entry(m).Key, &e.log.Lives(m).Value.Value
+	}
+	to, _, nat = flow.SourceNAT(k, v)
+	return to, nat
 }
 
 // holdTombstone has the end of entry r wait, which happened after since, or was certainly no eviction.
@@ -177,7 +201,7 @@ func (e *Engine) decideWaiting(h held) {
 		}
 		return
 	}
-	if _, _, nat := flow.SourceNAT(&ent.Key, &c.Value.Value); !nat || c.Bits&cache.Dead != 0 || !e.addressLeft(h, c) {
+	if c.Bits&cache.Dead != 0 || !e.addressLeft(h, c) {
 		e.endHeld(h.r)
 		return
 	}
@@ -207,8 +231,9 @@ func (e *Engine) ownAgain(r ref) {
 
 // addressLeft says whether the address to which c is translated left after the end of h.
 func (e *Engine) addressLeft(h held, c *copyOf) bool {
-	at, ok := e.evict.left[flow.Host{Addr: c.Value.Reply.Dst, L3: e.tbl.Entry(h.r).Key.L3}]
-	return ok && !h.since.IsZero() && at.After(h.since)
+	to, nat := e.translatedTo(h.r, c)
+	at, ok := e.evict.left[flow.Host{Addr: to, L3: e.tbl.Entry(h.r).Key.L3}]
+	return nat && ok && !h.since.IsZero() && at.After(h.since)
 }
 
 func (e *Engine) giveUpEvicted(h held) {

@@ -123,6 +123,62 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
+// TestEvictionTakesExpectationsAlong: the kernel removes what a flow announced when it removes the flow, as it does with every
+// masqueraded one when the address leaves. Neither is an end; without that, both are.
+func TestEvictionTakesExpectationsAlong(t *testing.T) {
+	for _, c := range []struct {
+		name, order string
+		helper      string
+		leaves      bool
+	}{
+		{"address first", "amx", "ftp", true}, {"flow first", "mxa", "ftp", true}, {"in between", "max", "ftp", true},
+		{"PPTP", "mxa", "pptp", true}, {"an end", "mx", "ftp", false}, {"an end of PPTP", "mx", "pptp", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPair(t, allHelpers)
+			p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+			p.notice(p.a, vrrp.Master)
+			p.notice(p.b, vrrp.Backup)
+			p.advance(time.Second)
+			master := p.packet(p.a, conn(1, vip))
+			x := announced(master, 20)
+			copy(x.Extra.Helper[:], c.helper+"\x00")
+			both := []int{1, 20}
+			if c.helper == "pptp" {
+				x.L4 = flow.GRE
+				both = []int{0, 1} // its source's key is left open
+			}
+			p.packet(p.a, x)
+			p.advance(100 * time.Millisecond)
+			p.b.wantKernel(both...)
+			for _, what := range c.order {
+				switch what {
+				case 'a':
+					p.tell(p.a, &Addresses{})
+				case 'm':
+					p.event(p.a, flow.EventDestroy, master)
+				case 'x':
+					p.event(p.a, flow.EventDestroy, x)
+				}
+			}
+			if !c.leaves {
+				p.advance(time.Second)
+				p.b.wantKernel()
+				p.a.ops, p.b.ops = nil, nil
+				return
+			}
+			p.notice(p.a, vrrp.Backup)
+			p.advance(50 * time.Millisecond)
+			p.notice(p.b, vrrp.Master)
+			p.advance(2 * time.Second)
+			p.b.wantRole(Active)
+			p.b.wantKernel(both...)
+			p.a.wantKernel(both...) // back as copies
+			p.a.ops, p.b.ops = nil, nil
+		})
+	}
+}
+
 // TestExpectationsOff: without expect-sync nothing is said of them.
 func TestExpectationsOff(t *testing.T) {
 	p := activeAndStandby(t)

@@ -88,7 +88,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"K12: what was evicted is kept for good", "evict.go",
 		"		c.Bits &^= cache.Evicted\n		e.endHeld(h.r)\n	}\n}", "	}\n}"},
 	{"K12: an eviction is an end", "evict.go",
-		"	return nat\n}\n", "	return nat && false\n}\n"},
+		"		return nat\n", "		return nat && false\n"},
 	{"K1: what a leader listed before it was settled is not written", "owner.go",
 		"		if e.writes() && listed != nil ||", "		if"},
 	{"K1: what the leader ended stays in the kernel", "owner.go",

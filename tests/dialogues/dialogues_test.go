@@ -3,6 +3,7 @@ package dialogues
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,14 +21,37 @@ type talkers struct {
 	wrong map[string][]string
 	seen  map[string]bool         // expectations that both kernels had
 	order func(*lab.Router) error // the role to a router; nil: keepalived tells
+	warm  bool                    // the standby's kernel has nothing
 }
 
 // TestDialogues has every dialogue announced, a takeover, and what was announced opened; then announced once more
 // by the same control connection, the failback, and again; and a takeover and a failback without that connection.
 func TestDialogues(t *testing.T) {
 	t.Parallel()
-	l := lab.Run(t, lab.Options{IPv6: true, Daemon: lab.Ctsync("expect-sync all")})
-	ts := &talkers{t: t, lab: l, wrong: map[string][]string{}, seen: map[string]bool{}}
+	all := []struct {
+		name string
+		nat  lab.NAT
+		warm bool
+	}{{"snat", lab.SNAT, false}, {"masquerade", lab.Masquerade, false}, {"warm", lab.SNAT, true}, {"masquerade, warm", lab.Masquerade, true}}
+	if os.Getenv("LONG") == "" {
+		all = all[:2]
+	}
+	for _, c := range all {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dialogues(t, lab.Options{NAT: c.nat}, c.warm)
+		})
+	}
+}
+
+func dialogues(t *testing.T, o lab.Options, warm bool) {
+	standby := "standby hot"
+	if warm {
+		standby = "standby warm"
+	}
+	o.IPv6, o.Daemon = true, lab.Ctsync("expect-sync all", standby)
+	l := lab.Run(t, o)
+	ts := &talkers{t: t, lab: l, wrong: map[string][]string{}, seen: map[string]bool{}, warm: warm}
 	ts.rules()
 	ts.route()
 	for _, d := range table {
@@ -98,6 +122,9 @@ func (ts *talkers) announce(master *lab.Router) {
 	var a, b []expectation
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		a, b = ts.expected(master), ts.expected(master.Peer)
+		if ts.warm {
+			b = a
+		}
 		if time.Now().After(end) || !slices.ContainsFunc(ts.calls, func(c *call) bool { return differ(c, a, b) != nil }) {
 			break
 		}

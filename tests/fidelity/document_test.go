@@ -69,7 +69,8 @@ const closing = `
 
 What a helper announced (expect-sync) is carried with its tuple and mask, master, class, flags, translation, function and time: tested over
 netlink for FTP, SIP and H.323, IPv4 and IPv6; and by dialogues (tests/dialogues) whose connections are announced at one node and opened at the
-next, after a takeover by keepalived, which are announced once more there and opened after the failback:
+next, after a takeover by keepalived, which are announced once more there and opened after the failback; with masquerade as with source NAT, and at
+a warm standby as at a hot one:
 
 | dialogue | translated | announced | opened after a takeover |
 |---|---|---|---|
