@@ -67,14 +67,15 @@ func (v *evictor) deadline() time.Time {
 	return time.Time{}
 }
 
-// mayBeEviction says that the end of entry r may be one. What a flow announced goes with it, and after it (nf_ct_delete).
-func (e *Engine) mayBeEviction(r ref, own *copyOf) bool {
+// mayBeEviction says that the end of entry r after since may be one. What a flow announced goes with it, and after it
+// (nf_ct_delete); a dump shows in any order what is gone.
+func (e *Engine) mayBeEviction(r ref, own *copyOf, since time.Time) bool {
 	_, nat := e.translatedTo(r, own)
 	if !e.isExpect(r) {
 		return nat
 	}
 	x := e.extras.get(own.Value.extra)
-	return nat && e.evict.holds(e.log.Lives(e.tbl.Find(&x.Master)))
+	return nat && (since.Before(e.now) || e.evict.holds(e.log.Lives(e.tbl.Find(&x.Master))))
 }
 
 // translatedTo is the address to which the source of entry r is translated, of an expectation that of its master: the kernel

@@ -179,6 +179,37 @@ func TestEvictionTakesExpectationsAlong(t *testing.T) {
 	}
 }
 
+// TestEvictionThatADumpShows: the events of both are lost, and the expectation's entry is compared first.
+func TestEvictionThatADumpShows(t *testing.T) {
+	p := newPair(t, allHelpers)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	p.notice(p.a, vrrp.Master)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(time.Second)
+	before := p.packet(p.a, conn(2, noNAT))
+	master := p.packet(p.a, conn(1, vip))
+	p.advance(100 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, before)
+	p.advance(time.Minute)
+	x := p.packet(p.a, announced(master, 20)) // in the place of what was before its master
+	p.advance(100 * time.Millisecond)
+	if p.a.e.tbl.Find(&x.Key) > p.a.e.tbl.Find(&master.Key) {
+		t.Fatal("the master is compared first: the test is none")
+	}
+	p.b.ops = nil
+	p.b.wantKernel(1, 20)
+	p.tell(p.a, &KernelEvents{Lost: true})
+	delete(p.a.kernel, master.Key)
+	delete(p.a.kernel, x.Key)
+	p.tell(p.a, &Addresses{})
+	p.advance(2 * time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.b.wantKernel(1, 20)
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestExpectationsOff: without expect-sync nothing is said of them.
 func TestExpectationsOff(t *testing.T) {
 	p := activeAndStandby(t)

@@ -200,7 +200,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		if ent.Kern&kFlight == 0 {
 			e.askWhether(r)
 		}
-	case own != nil && own.Bits&cache.Dead == 0 && !expired && e.mayBeEviction(r, own):
+	case own != nil && own.Bits&cache.Dead == 0 && !expired && e.mayBeEviction(r, own, since):
 		e.holdTombstone(r, own, since)
 	case own != nil:
 		e.endOwn(r, cache.Ended)
