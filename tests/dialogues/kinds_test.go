@@ -210,6 +210,11 @@ route add 203.0.113.0/24 via %[1]s
 			fs.t.Fatal(err)
 		}
 	}
+	for _, h := range []*lab.Namespace{l.Client, l.Server} { // refusals come as often as they are asked for
+		if _, err := h.Run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"); err != nil {
+			fs.t.Fatal(err)
+		}
+	}
 }
 
 // load gives the firewalls their rules: with begin what may begin, and then nothing may.

@@ -109,13 +109,15 @@ expectation active: ctsync asks the kernel.
 tests/dialogues has these flows live through two takeovers and two failbacks, hot and warm, with rules that drop what is invalid and let nothing begin anew: TCP without
 NAT, with source, destination, both, masquerade, and prefix NAT of source and destination, IPv4 and IPv6, in bulk both ways, half closed, idle until
 the end, and reset by either end; through a hairpin (from the LAN to a server of the LAN by its public address); with source NAT and a zone of both
-directions, and of one; UDP with the same translations, in three fragments too; ICMP and ICMPv6 echo, with a translated id, and in three fragments; GRE
+directions, and of one; UDP with the same translations, in three fragments too; what ICMP answers to it; ICMP and ICMPv6 echo, with a translated id, and in three fragments; GRE
 and ESP, IPv4 and IPv6, and AH, with and without source NAT; and a protocol that the kernel knows nothing about, for three times the generic timeout.
 
 And four TCP connections that send both ways as fast as the machine goes, IPv4 and IPv6, with and without source NAT, while one packet in 100 is lost, half of
 them before the firewall has seen them and half behind it. Through a takeover and a failback, on two processors: 18.6 Gbit/s in all with a hot standby,
 17.7 with a warm one; nothing for 0.2 s, which is TCP's retransmission timeout, at the worst 0.64 s; windows up to 29 MB, 2000 recoveries by selective
 acknowledgements. Every end received what the other had sent, by length and checksum.
+
+Connections behind a SYN proxy (nftables' synproxy), whose sequence numbers and timestamps the firewall adjusts, go on too, hot and warm.
 
 ## Not in the table
 
