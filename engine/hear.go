@@ -208,6 +208,7 @@ func (e *Engine) hearData(p *peer, h *wire.Header, body []byte) error {
 		return nil
 	}
 	p.data = max(p.data, h.Counter)
+	p.answers = h.Dest != wire.Epoch{}
 	if p.over = e.tbl.Copies() >= maxCopies(e.cfg.TableMax); p.over {
 		return errFull
 	}
@@ -356,6 +357,7 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	case e.role.is == Standby && p == e.peers.leader:
 		if ended {
 			e.leaderEnded(p, r)
+			e.changedBeforeProof(p, r)
 			return
 		}
 		if c.Bits&cache.Yielded != 0 {
@@ -368,7 +370,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 		}
 		if e.writes() || e.outlived(r, own, c) {
 			e.dirty(r)
+			return
 		}
+		e.changedBeforeProof(p, r)
 	}
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -248,5 +250,68 @@ func TestFillLeavesRoom(t *testing.T) {
 	if len(p.b.ops) != 2000 || !e.writer.filled {
 		t.Fatalf("%d operations", len(p.b.ops))
 	}
+	p.b.ops = nil
+}
+
+// fresh brings one more standby, to which only so many of a's answers come until says is nil.
+func (p *pair) fresh(flows, answers int) *fake {
+	for i := range flows {
+		p.packet(p.a, conn(i+1, noNAT))
+	}
+	p.advance(time.Second)
+	p.b.ops = nil
+	p.says = func(payload []byte) []byte {
+		if wire.Type(payload[3]) != wire.Data || payload[4]&1 == 0 {
+			return payload
+		}
+		if answers--; answers < 0 {
+			return nil
+		}
+		return payload
+	}
+	c := p.join("c")
+	p.notice(c, vrrp.Backup)
+	p.advance(time.Second)
+	c.wantOps()
+	return c
+}
+
+// TestChangesDuringAFirstSync: what begins while a hot standby hears the rest is in its kernel at once, and what
+// changed or ended before the proof is written before all that had been there.
+func TestChangesDuringAFirstSync(t *testing.T) {
+	p := activeAndStandby(t)
+	const flows = 500
+	c := p.fresh(flows, 4)
+	one, two := p.packet(p.a, conn(flows+1, noNAT)), p.packet(p.a, conn(flows+2, noNAT))
+	p.advance(2 * time.Millisecond)
+	c.wantOps(fmt.Sprint("create ", flows+1), fmt.Sprint("create ", flows+2))
+	one.State = flow.TCPCloseWait
+	p.event(p.a, flow.EventUpdate, one)
+	p.event(p.a, flow.EventDestroy, two)
+	p.advance(100 * time.Millisecond)
+	c.wantOps()
+	p.says = nil
+	p.advance(5 * time.Second)
+	first := slices.Clone(c.ops[:2])
+	slices.Sort(first)
+	if want := []string{fmt.Sprint("delete ", flows+2), fmt.Sprint("update ", flows+1)}; !slices.Equal(first, want) {
+		t.Errorf("first %q, want %q", first, want)
+	}
+	if len(c.kernel) != flows+1 {
+		t.Errorf("%d flows in its kernel", len(c.kernel))
+	}
+	p.b.ops, c.ops = nil, nil
+}
+
+// TestNothingMakesWayBeforeTheProof: what has the reply tuple of a flow that begins may be one that the leader lists, too.
+func TestNothingMakesWayBeforeTheProof(t *testing.T) {
+	p := activeAndStandby(t)
+	c := p.fresh(10, 0)
+	there := tunnel(1)
+	c.kernel[there.Key] = there
+	p.packet(p.a, tunnel(2))
+	p.advance(100 * time.Millisecond)
+	c.wantOps("create 0")
+	c.wantOnly(there)
 	p.b.ops = nil
 }

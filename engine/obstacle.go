@@ -85,7 +85,7 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	o := e.tbl.Find(&f.Key)
 	needed := (f.Status|e.ownStatus(o))&flow.SeenReply != 0 // an event may have come after the kernel answered
 	if e.role.is == Standby {
-		needed = o != 0 && (e.leaderLists(o) != nil || e.metHere(o))
+		needed = !e.follows() || o != 0 && (e.leaderLists(o) != nil || e.metHere(o)) // before a proof it may list what is not here yet
 	}
 	if needed && e.log.Lives(r) != nil && e.role.is != Standby {
 		e.giveUp(r, syscall.EEXIST) // a peer that listed both could have neither

@@ -34,7 +34,7 @@ func (e *Engine) chooseLeader() {
 	if best == nil || best == s.leader {
 		return
 	}
-	s.leader, s.settled = best, false
+	s.leader, s.settled, e.writer.recent = best, false, nil
 	e.role.readyAt = time.Time{} // by proof against this one only
 	best.cleared = false
 	e.recountExternal()
@@ -74,6 +74,12 @@ func (e *Engine) fill() {
 	w := &e.writer
 	w.filling++
 	w.filled, w.scanned = false, false
+	for _, r := range w.recent {
+		if e.tbl.Used(r) {
+			e.dirty(r)
+		}
+	}
+	w.recent = nil
 	scan := e.scanEntries(func(r ref) {
 		listed := e.leaderLists(r)
 		if listed == nil && e.saidEnded(r) {
@@ -91,6 +97,30 @@ func (e *Engine) fill() {
 			w.scanned, w.fillTo, w.fillOps = true, w.pushed, 0
 		}
 	}))
+}
+
+// maxRecent bounds what is remembered of changes before a proof.
+const maxRecent = 1 << 16
+
+// changedBeforeProof notes what the leader tells, unasked, of entry r before its proof: it need not wait until all is
+// written that it had listed before. What is new a hot standby that has not acted yet creates at once.
+func (e *Engine) changedBeforeProof(p *peer, r ref) {
+	w := &e.writer
+	if !e.cfg.Hot || e.follows() || p.answers || len(w.recent) >= maxRecent {
+		return
+	}
+	w.recent = append(w.recent, r)
+	if e.early(r) {
+		e.dirty(r)
+	}
+}
+
+// early says that what the leader lists of entry r may be created before the proof: nothing is known of it here from any time
+// before, so that nothing is harmed, and what was not heard of its end yet deletes it again.
+func (e *Engine) early(r ref) bool {
+	ent, l := e.tbl.Entry(r), e.leaderLists(r)
+	return e.cfg.Hot && e.role.is == Standby && e.role.activation == 0 && l != nil && e.leaderActs() && l.Bits&(cache.Dead|cache.Refused) == 0 &&
+		e.log.Get(r) == nil && ent.Kern&(kPresent|kRewrite|kEnded) == 0
 }
 
 // clearMarks forgets what was noted of the leader's flows: what it lists now, proven and complete, is so.

@@ -48,6 +48,7 @@ type peer struct {
 	window   window
 	timeline timeline
 	data     uint64 // highest counter of a DATA
+	answers  bool   // the present one is an answer
 	floor    uint64 // DATA below this counter is from before a restart
 	base     uint64 // its log's end when we began with nothing
 	expects  int    // expectations in its replica

@@ -30,7 +30,7 @@ func (e *Engine) target(r ref) (goal, *copyOf) {
 		return goalAbsent, nil // warm, too: it would meet the packets of who has its addresses and ports now
 	case e.outlived(r, own, leader):
 		return goalAbsent, nil
-	case !e.writes() && ent.Kern&kCommit == 0:
+	case !e.writes() && ent.Kern&kCommit == 0 && !e.early(r):
 		return goalLeave, nil
 	case leader == nil || leader.Bits&cache.Refused != 0:
 		return goalLeave, nil

@@ -57,6 +57,7 @@ type writer struct {
 	filling                          uint64
 	fillTo, fillOps                  uint64
 	scanned, filled                  bool
+	recent                           []ref // changed before the leader's proof
 	refill                           bool // some of it stayed unanswered
 	left                             bool // some of it came while the leader did not act
 }
