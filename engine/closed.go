@@ -82,6 +82,12 @@ func (e *Engine) ranOut(r ref, c *copyOf) bool {
 	return closed && left == 0
 }
 
+// timeIsOver is ranOut of an own flow that our kernel has not: no packet can have refreshed it.
+func (e *Engine) timeIsOver(r ref, own *copyOf) bool {
+	left, _ := e.runsDown(r, own)
+	return left == 0 && flow.Closed(&e.tbl.Entry(r).Key, &own.Value.Value)
+}
+
 // timeoutOf is copy c's timeout in seconds: what its last packet gave it, or what is left of that.
 func (e *Engine) timeoutOf(r ref, c *copyOf) uint32 {
 	if left, closed := e.runsDown(r, c); closed {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -177,4 +178,59 @@ func TestAClosedConnectionLastsAsLongAsTheLeaders(t *testing.T) {
 	if got := p.b.kernel[f.Key].Timeout; got < 99 || got > 100 {
 		t.Errorf("%d s", got)
 	}
+}
+
+// TestWhatClosedAndLeftWithTheAddress is in the way of no other connection once its time is over (24697).
+func TestWhatClosedAndLeftWithTheAddress(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := conn(1, vip)
+	f.Reply.DstL4, f.State, f.Timeout = 5000, flow.TCPTimeWait, 4
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.event(p.b, flow.EventDestroy, f)
+	p.advance(time.Second)
+	next := conn(1, vip)
+	next.Reply.DstL4 = 5001
+	p.packet(p.b, next)
+	p.advance(10 * time.Second)
+	p.a.wantLists(1, 0)
+	p.notice(p.b, vrrp.Backup)
+	p.cut = nil
+	p.advance(time.Second)
+	p.a.wantOps()
+	p.notice(p.a, vrrp.Master)
+	p.advance(time.Second)
+	p.a.wantOps("create 1")
+	if got := p.a.kernel[f.Key]; got.Reply != next.Reply {
+		t.Errorf("%+v", got)
+	}
+	p.b.ops = nil
+}
+
+// TestWhatClosedAndLeftWithTheAddressDoesNotComeBack once its time is over.
+func TestWhatClosedAndLeftWithTheAddressDoesNotComeBack(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := conn(1, vip)
+	f.State, f.Timeout = flow.TCPTimeWait, 4
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(10 * time.Second)
+	p.a.wantLists(1, 0)
+	p.notice(p.a, vrrp.Master)
+	p.advance(time.Second)
+	p.a.wantLists(0, 0)
+	p.a.wantOps()
+	p.b.ops = nil
 }

@@ -208,10 +208,12 @@ func (e *Engine) followed(p *peer, ent *entry) bool {
 }
 
 // leftBehind says that own entry r, which our kernel has not, is from before p acted: what p lists under its key is the
-// newer.
+// newer. So it is, whoever acted, if its connection had closed and its time is over.
 func (e *Engine) leftBehind(p *peer, r ref, own *copyOf) bool {
-	return e.role.is == TakingOver && p == e.role.lastLeader && own.Seq <= e.purge.last &&
-		e.tbl.Entry(r).Kern&(kPresent|kFlight) == 0 && !e.evict.holds(own)
+	if e.role.is != TakingOver || e.tbl.Entry(r).Kern&kPresent != 0 || e.evict.holds(own) {
+		return false
+	}
+	return e.timeIsOver(r, own) || p == e.role.lastLeader && own.Seq <= e.purge.last && e.tbl.Entry(r).Kern&kFlight == 0
 }
 
 // ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its

@@ -89,7 +89,11 @@ func (e *Engine) takeOver(reason string) {
 	e.adoptAll()
 	own := e.scanEntries(func(r ref) {
 		kern := e.tbl.Entry(r).Kern
-		if c := e.log.Lives(r); c != nil && (kern&kPresent == 0 || kern&kRewrite != 0) && c.Bits&cache.Waiting == 0 {
+		switch c := e.log.Lives(r); {
+		case c == nil || c.Bits&cache.Waiting != 0:
+		case kern&(kPresent|kFlight) == 0 && e.timeIsOver(r, c):
+			e.endOwn(r, cache.Yielded) // it left with an address, and nobody misses it
+		case kern&kPresent == 0 || kern&kRewrite != 0:
 			e.dirty(r)
 		}
 	})

@@ -109,6 +109,7 @@
 //     stepped down (7503, 7761): its state and time do, since an entry of an incarnation before may be meant (585).
 //   - What a standby's kernel has under the key of an own flow that left with its address, written for the leader, is the leader's
 //     (9720). A flush of the internal cache keeps what the kernel is being told of (12550).
+//   - What closed and left with an address does not come back once its time is over, and is in the way of nothing (24697).
 //   - What was adopted and is not written yet gives way to what its node lists next under that key (12066), also where it acts
 //     again before it leads us (9508); and what changed while it was written is written once more.
 //   - A delete goes by tuple: what it took away is perhaps an entry of whose beginning an event tells only afterwards. Who
