@@ -101,6 +101,15 @@ func TestOrderlyFailoversLoseNothing(t *testing.T) {
 	}
 }
 
+// TestSixteenNodes: as large a cluster as is promised hands the address around, and loses nothing either.
+func TestSixteenNodes(t *testing.T) {
+	r := RunCalmAmong(1, 16)
+	if r.Failure != nil {
+		t.Fatal(r.Failure)
+	}
+	t.Log(summary(r.Stats))
+}
+
 // TestDeterminism is I14: the same seed gives the same bytes.
 func TestDeterminism(t *testing.T) {
 	for s := int64(1); s <= 5; s++ {

@@ -255,8 +255,11 @@ func Run(seed int64, verbose func(string), watched string) Result {
 
 // RunCalm simulates one seed without any trouble but orderly failovers, which may lose no connection that is
 // older than a second.
-func RunCalm(seed int64) Result {
-	w := newWorld(seed, 2+int(seed%2))
+func RunCalm(seed int64) Result { return RunCalmAmong(seed, 2+int(seed%2)) }
+
+// RunCalmAmong is RunCalm with so many nodes.
+func RunCalmAmong(seed int64, nodes int) Result {
+	w := newWorld(seed, nodes)
 	w.hot = seed%3 != 0
 	w.clients.calm = true
 	for _, n := range w.nodes {
