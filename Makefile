@@ -3,6 +3,7 @@
 # make test    everything, the live tests included (root, or sudo)
 # make test-long  the live tests with large numbers
 # make bench   what it costs, beside conntrackd
+# make bench-growth  how that grows, into docs
 # make lint    gofmt, vet, staticcheck
 # make clean
 
@@ -70,6 +71,21 @@ bench: build
 	go build -o build/generate ./tests/load/generate
 	go build -o build/bench ./tests/bench
 	$(root) build/bench $(bench)
+
+# How the cost grows with the table and with the number of peers: half an hour and more, 3 GB, and nf_conntrack_max is larger
+# meanwhile. plot makes the pictures and the tables of docs/GROWTH.md from what it found. growth='-help' tells the flags.
+growth ?=
+
+.PHONY: bench-growth plot
+bench-growth: build
+	tests/install.sh
+	go build -o build/generate ./tests/load/generate
+	go build -o build/bench ./tests/bench
+	BIG=1 $(root) build/bench growth -json docs/growth.json $(growth)
+	build/bench plot docs
+
+plot:
+	go run ./tests/bench plot docs
 
 # The alert rules and the dashboard with Debian's Prometheus, against two running daemons.
 .PHONY: test-monitoring

@@ -141,12 +141,12 @@ func numbers(list string) (out []int, err error) {
 func (g *growth) run(l *lab) error {
 	g.lab, g.samples = l, samples{}
 	r := growthReport{
-		Date: time.Now(), Command: "bench " + strings.Join(os.Args[1:], " "), Rounds: g.rounds,
+		Date: time.Now(), Command: "bench " + strings.Join(os.Args[1:], " "),
 		Machine: machine(), Versions: versions(g.program), Quiet: awaitQuiet(g.wait),
 	}
 	delete(r.Versions, "conntrackd") // takes no part
 	r.Load[0] = loadAverage()
-	for i := range g.rounds {
+	for i := range g.rounds { // what there is is kept after each
 		for _, n := range g.sizes {
 			progress("round %d of %d: %d flows", i+1, g.rounds, n)
 			if err := g.size(n); err != nil {
@@ -159,9 +159,12 @@ func (g *growth) run(l *lab) error {
 				return fmt.Errorf("%d peers: %w", n, err)
 			}
 		}
+		r.Rounds, r.Load[1], r.Curves = i+1, loadAverage(), g.samples.curves()
+		if err := r.save(g.json); err != nil {
+			return err
+		}
 	}
-	r.Load[1], r.Curves = loadAverage(), g.samples.curves()
-	return r.save(g.json)
+	return nil
 }
 
 // curves are those that have points.

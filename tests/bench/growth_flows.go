@@ -9,10 +9,11 @@ import (
 // apart is the number from which on the connections beside a table are no flows of it.
 const apart = 8_000_000
 
-// size measures a table of n flows. What needs a larger one than the machine has raises it meanwhile.
+// size measures a table of n flows. What needs a larger one than the machine has raises it meanwhile. Two routers share the
+// hash here, so that it has room for both: with half of it what is measured would be long chains.
 func (g *growth) size(n int) error {
 	if os.Getenv("BIG") != "" {
-		restore, err := raise(n + g.churn)
+		restore, err := raise(2 * (n + g.churn))
 		if err != nil {
 			return err
 		}

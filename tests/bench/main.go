@@ -49,6 +49,9 @@ func do() error {
 		}
 		return inLab(&g.program, g.run)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "plot" {
+		return plot(os.Args[2])
+	}
 	s := settings{big: os.Getenv("BIG") != ""}
 	flag.StringVar(&s.program, "program", "build/ctsync", "the ctsync to measure")
 	flag.StringVar(&generatorProgram, "generator", "build/generate", "the generator")
