@@ -293,6 +293,9 @@ func differs(a, b *flow.Value) bool {
 // missing looks at an entry after a dump: what should be in the kernel and was not seen is not there.
 func (e *Engine) missing(r ref, gen uint8) {
 	ent := e.tbl.Entry(r)
+	if ent.Stamp != gen && e.evict.holds(e.log.Lives(r)) {
+		e.dropAside(r) // what came after the one that is held back has gone too
+	}
 	if ent.Stamp == gen || ent.Kern&(kPresent|kFlight) != kPresent {
 		return
 	}

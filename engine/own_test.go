@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -67,5 +68,22 @@ func TestTheLeadersFlowUnderTheKeyOfOneThatLeft(t *testing.T) {
 	p.lose = nil
 	p.advance(2 * time.Second)
 	p.a.wantLists(0, 1)
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestADumpShowsNotWhatCameAfterAnEviction, as it has gone unheard: it does not follow the one that is held back (27205).
+func TestADumpShowsNotWhatCameAfterAnEviction(t *testing.T) {
+	p := activeAndStandby(t)
+	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.packet(p.a, conn(1, noNAT))
+	delete(p.a.kernel, f.Key)
+	p.tell(p.a, &KernelEvents{Lost: true})
+	p.advance(5 * time.Second)
+	p.a.wantLists(0, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
