@@ -253,8 +253,22 @@ func (j *judge) ranDown(n *node, e *kentry) {
 		return
 	}
 	for _, l := range n.eng.Replica(in.Leader) {
-		if l.Flow.Mark == e.f.Mark && l.Bits&(cache.Tomb|cache.Stale) == 0 && !j.ranOut(n, in.Leader, &l) {
+		if l.Flow.Mark == e.f.Mark && l.Bits&(cache.Tomb|cache.Stale) == 0 && !j.ranOut(n, in.Leader, &l) && !j.closedHere(n, in.Leader, e) {
 			j.w.fail("I4", "%s lets the copy of %s run out, which its leader lists%s", n, show(&e.f), j.story(e.f.Key))
 		}
 	}
+}
+
+// closedHere says that n saw the connection of e close when it decided, and that its leader has not been told yet: it is over,
+// whatever that lists.
+func (j *judge) closedHere(n *node, leader wire.Epoch, e *kentry) bool {
+	l, ok := j.logs[n.epoch].now[e.f.Key]
+	if !ok || l.Flow.Mark != e.f.Mark || !flow.Closed(&l.Flow.Key, &l.Flow.Value) || !j.logs[n.epoch].decided(j.logs[n.epoch].told[l.Seq]) {
+		return false
+	}
+	o, told := j.logs[leader].node, false
+	if o.eng != nil && o.epoch == leader {
+		o.eng.Positions(func(p engine.Position) { told = told || p.Epoch == n.epoch && p.Have >= l.Seq })
+	}
+	return !told
 }
