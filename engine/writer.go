@@ -58,8 +58,8 @@ type writer struct {
 	fillTo, fillOps                  uint64
 	scanned, filled                  bool
 	recent                           []ref // changed before the leader's proof
-	refill                           bool // some of it stayed unanswered
-	left                             bool // some of it came while the leader did not act
+	refill                           bool  // some of it stayed unanswered
+	left                             bool  // some of it came while the leader did not act
 }
 
 const (
