@@ -109,7 +109,8 @@
 //     stepped down (7503, 7761): its state and time do, since an entry of an incarnation before may be meant (585).
 //   - What a standby's kernel has under the key of an own flow that left with its address, written for the leader, is the leader's
 //     (9720). A flush of the internal cache keeps what the kernel is being told of (12550).
-//   - What closed and left with an address does not come back once its time is over, and is in the way of nothing (24697).
+//   - What closed and left with an address does not come back once its time is over, and is in the way of nothing (24697). What
+//     followed a flow that is held back goes with a dump that does not show it (27205).
 //   - What was adopted and is not written yet gives way to what its node lists next under that key (12066), also where it acts
 //     again before it leads us (9508); and what changed while it was written is written once more.
 //   - A delete goes by tuple: what it took away is perhaps an entry of whose beginning an event tells only afterwards. Who
@@ -125,6 +126,8 @@
 //     that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
+//   - A node that takes over, and could not yet write what it adopted from one run of a node, goes on with that though the
+//     next run lists the next incarnation meanwhile: two nodes act, and a kernel does not answer (2970).
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044), and one that
 //     knew of a reply keeps that, though the next leader has not heard of it (8256).
 //   - What a live active node lists that this one ended before it stepped down is adopted only when that node steps back or
