@@ -5,7 +5,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # command:package
 tools='dpkg-buildpackage:dpkg-dev dh:debhelper lintian:lintian mmdebstrap:mmdebstrap systemd-nspawn:systemd-container
-	arch-test:arch-test zstd:zstd ip:iproute2 man:man-db'
+	arch-test:arch-test piuparts:piuparts zstd:zstd ip:iproute2 man:man-db'
 
 missing=
 for tool in $tools; do
