@@ -295,6 +295,9 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 		e.count.kernel.Deleted++
 		e.writer.deleted.note(&ent.Key, e.seconds())
 	}
+	if own := e.log.Lives(r); own != nil && e.role.is != Standby && ent.Kern&kReplace == 0 && !e.evict.holds(own) && e.isClosed(r, own) {
+		e.endOwn(r, cache.Ended) // a packet met it once more: a closed connection is not worth making again
+	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
 	e.writer.somethingWent = true
 	e.dropAside(r)

@@ -509,3 +509,22 @@ func TestWhatWasForgottenIsNotOverwritten(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestAClosedConnectionIsNotMadeAgain: a late packet met the entry that a delete was about to take away, as this node took
+// over; its connection had closed (7892).
+func TestAClosedConnectionIsNotMadeAgain(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.b.late = func(k flow.OpKind) bool { return k == flow.OpDelete }
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	f.State = flow.TCPTimeWait
+	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: f, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo}}})
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("delete 1")
+	p.b.wantKernel()
+}
