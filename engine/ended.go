@@ -26,13 +26,16 @@ func (e *Engine) endedThere(r ref) {
 }
 
 // endedSince marks what nodes that have been silent since p is active listed of a flow that p listed too, and saw end: it
-// took the flow over from them. They count as active until they have been silent for long, one of them as our leader.
-func (e *Engine) endedSince(p *peer, r ref) {
+// took the flow over from them. They count as active until they have been silent for long, one of them as our leader. An
+// earlier run of p's own node had the same kernel: of what it listed p need not have told that it goes on.
+func (e *Engine) endedSince(p *peer, r ref, what cache.Applied) {
 	e.tbl.Each(r, func(c *copyOf) {
 		if c.Owner < firstPeer || c.Owner == p.owner || !c.Live() {
 			return
 		}
-		if q := e.peers.of(c.Owner); !q.lastHeard.After(p.activeFrom) {
+		q := e.peers.of(c.Owner)
+		before := p.earlierRun(q) && !q.lastHeard.After(p.met) || what == cache.Removed && !q.lastHeard.After(p.activeFrom)
+		if before {
 			c.Bits |= cache.Dead
 			q.marked, q.cleared = true, false
 		}
@@ -56,9 +59,23 @@ const maxEarly = 65536
 // mayCount notes that p told the end of entry r. p was a standby as far as we know, and its next heartbeat may say that
 // it acts: that comes later where one is lost, or where the first word after a partition is a change.
 func (e *Engine) mayCount(p *peer, r ref) {
-	if own := e.log.Lives(r); own != nil && e.role.is != TakingOver && len(p.early) < maxEarly {
-		p.early = append(p.early, held{r: r, seq: own.Seq})
+	own := e.log.Lives(r)
+	if e.role.is == TakingOver || len(p.early) >= maxEarly || own == nil && !e.listedBefore(p, r) {
+		return
 	}
+	h := held{r: r}
+	if own != nil {
+		h.seq = own.Seq
+	}
+	p.early = append(p.early, h)
+}
+
+// listedBefore says that an earlier run of p's node lists entry r.
+func (e *Engine) listedBefore(p *peer, r ref) (listed bool) {
+	e.tbl.Each(r, func(c *copyOf) {
+		listed = listed || c.Owner >= firstPeer && c.Live() && p.earlierRun(e.peers.of(c.Owner))
+	})
+	return listed
 }
 
 // endedEarly takes the ends that p told before the heartbeat that is being heard, which says whether p acts.
@@ -67,10 +84,16 @@ func (e *Engine) endedEarly(p *peer, acts bool) {
 		return // it is older than some of them
 	}
 	for _, h := range p.early {
-		if acts && e.still(h, anyBits) != nil && e.role.is != TakingOver {
-			e.endedThere(h.r)
-			e.release(h.r)
+		if !acts || e.role.is == TakingOver || !e.tbl.Used(h.r) {
+			continue
 		}
+		if e.still(h, anyBits) != nil {
+			e.endedThere(h.r)
+		}
+		if e.role.is == Standby {
+			e.endedSince(p, h.r, cache.Absent)
+		}
+		e.release(h.r)
 	}
 	p.early = nil
 }

@@ -121,8 +121,9 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	if p.theyHave >= p.theyKnow {
 		p.theyKnow = e.log.Last
 	}
-	e.endedEarly(p, role != Standby || b.Activation > p.activation)
+	acts := role != Standby || b.Activation > p.activation
 	e.roleSays(p, role, b)
+	e.endedEarly(p, acts)
 	e.prove(p, h, b)
 }
 
@@ -274,7 +275,8 @@ func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if own == nil || e.evict.holds(own) || !e.isBehind(p, r, c, own) {
 		return
 	}
-	if what == cache.Reborn && c.Value.Reply == own.Value.Reply || what == cache.Added && own.Bits&cache.Dead != 0 {
+	next := what == cache.Reborn && c.Value.Reply == own.Value.Reply
+	if next || what == cache.Added && (own.Bits&cache.Dead != 0 || e.adoptedFrom(r, p.earlierRun)) {
 		e.endOwn(r, cache.Yielded)
 	}
 }
@@ -288,13 +290,18 @@ func (e *Engine) isBehind(p *peer, r ref, c, own *copyOf) bool {
 		return before
 	}
 	acts := e.role.is == Standby && before && p.role != Standby
-	return (acts || e.adopts(p, c)) && e.tbl.Entry(r).Kern&kPresent == 0 && !e.adoptedElsewhere(r, p)
+	return (acts || e.adopts(p, c)) && e.tbl.Entry(r).Kern&kPresent == 0 && !e.adoptedFrom(r, p.anotherNode)
 }
 
-// adoptedElsewhere says that entry r was adopted from another node than p.
-func (e *Engine) adoptedElsewhere(r ref, p *peer) (adopted bool) {
+func (p *peer) anotherNode(q *peer) bool { return q.name != p.name }
+
+// earlierRun says that q is the same node, before it began anew.
+func (p *peer) earlierRun(q *peer) bool { return q != p && q.name == p.name }
+
+// adoptedFrom says that entry r was adopted from such a peer.
+func (e *Engine) adoptedFrom(r ref, such func(*peer) bool) (adopted bool) {
 	e.tbl.Each(r, func(c *copyOf) {
-		adopted = adopted || c.Owner >= firstPeer && c.Owner != p.owner && c.Live() && c.Bits&cache.Adopted != 0
+		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&cache.Adopted != 0 && such(e.peers.of(c.Owner))
 	})
 	return adopted
 }
@@ -339,8 +346,8 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
 		e.endedThere(r)
 	}
-	if what == cache.Removed && ended && p.role == Active && e.role.is == Standby && p != e.peers.leader {
-		e.endedSince(p, r)
+	if ended && p.role == Active && e.role.is == Standby && p != e.peers.leader {
+		e.endedSince(p, r, what)
 	}
 	if ended && p.role == Standby {
 		e.mayCount(p, r)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -327,4 +328,36 @@ func TestCopiesThatWereLostUnseenAreWrittenAgain(t *testing.T) {
 	p.b.wantKernel(1, 2)
 	p.b.wantLists(2, 0)
 	p.a.ops = nil
+}
+
+// TestAnEndByTheNextRunOfTheLeader is O3 for a node that began anew: what its next run saw end in the same kernel is no
+// flow of the run before, which still counts as live (6910). late has the end come before the heartbeat that says that the
+// next run acts.
+func TestAnEndByTheNextRunOfTheLeader(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprint("late heartbeat ", late), func(t *testing.T) {
+			p := activeAndStandby(t)
+			f := p.packet(p.a, conn(1, noNAT))
+			p.advance(200 * time.Millisecond)
+			p.b.wantOps("create 1")
+			gone := map[*fake]bool{p.a: true}
+			p.cut = func(from, to *fake) bool { return gone[from] || gone[to] }
+			next := p.node("a", 9, nil)
+			next.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 9}), 3780)
+			next.kernel[f.Key] = f
+			p.all = append(p.all, next)
+			p.tell(next, &Tick{})
+			p.advance(300 * time.Millisecond)
+			p.hold = func(from *fake, typ wire.Type) bool { return late && from == next && typ == wire.Beat }
+			p.notice(next, vrrp.Master)
+			p.advance(100 * time.Millisecond)
+			p.event(next, flow.EventDestroy, f)
+			p.advance(300 * time.Millisecond)
+			p.hold = nil
+			p.release(wire.Beat)
+			p.advance(5 * time.Second)
+			p.b.wantKernel()
+			p.b.ops, next.ops = nil, nil
+		})
+	}
 }

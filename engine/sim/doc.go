@@ -126,8 +126,6 @@
 //     that came after the end".
 //   - An update that meets the next incarnation of its key, since updates go by tuple: the event that tells of
 //     the new one has it written once more (58).
-//   - A node that takes over, and could not yet write what it adopted from one run of a node, goes on with that though the
-//     next run lists the next incarnation meanwhile: two nodes act, and a kernel does not answer (2970).
 //   - A standby's entry that was written over with the next incarnation keeps bits of the one before (8044), and one that
 //     knew of a reply keeps that, though the next leader has not heard of it (8256).
 //   - What a live active node lists that this one ended before it stepped down is adopted only when that node steps back or
