@@ -160,24 +160,28 @@ func (m *mass) ended(err error) {
 	}
 }
 
-// enough is what has to arrive each way in the time of patience: more than fits into windows and buffers that do
-// not scale.
+// enough is what has to arrive each way, with no pause of twice the time of patience: more than fits into windows and buffers
+// that do not scale.
 const enough = 1 << 20
 
 func (m *mass) talk() error {
 	before := [2]int64{m.got[0].Load(), m.got[1].Load()}
+	var seen int64
 	for end := time.Now().Add(2 * patience); ; time.Sleep(5 * time.Millisecond) {
 		m.mu.Lock()
 		fate := m.fate
 		m.mu.Unlock()
 		up, down := m.got[0].Load()-before[0], m.got[1].Load()-before[1]
+		if now := min(up, enough) + min(down, enough); now > seen {
+			seen, end = now, time.Now().Add(2*patience)
+		}
 		switch {
 		case fate != nil:
 			return fate
 		case up >= enough && down >= enough:
 			return nil
 		case time.Now().After(end):
-			return fmt.Errorf("%d bytes there and %d back in %s", up, down, 2*patience)
+			return fmt.Errorf("%d bytes there and %d back, then none for %s", up, down, 2*patience)
 		}
 	}
 }

@@ -366,17 +366,22 @@ func TestBrokenConfiguration(t *testing.T) {
 	if code <= 0 || !strings.Contains(out, "never") || !strings.Contains(out, "fly") {
 		t.Errorf("a broken configuration at start: exit code %d, it says: %s", code, out)
 	}
-	for _, how := range []string{"file change", "SIGHUP"} {
-		since := time.Now()
-		if how == "file change" {
-			write(t, config, broken)
-		} else if err := syscall.Kill(s.R2.Daemon.Process().Pid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
+	for _, how := range []string{"file change", "file change and SIGHUP"} {
+		since, word := time.Now(), fmt.Sprintf("fly%d", len(how))
+		write(t, config, bytes.Replace(broken, []byte("fly"), []byte(word), 1))
+		if how != "file change" {
+			if err := syscall.Kill(s.R2.Daemon.Process().Pid(), syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
 		}
 		await(t, how+": both faults in the journal", 3*time.Second, func() bool {
 			text := said(s.R2, since)
-			return strings.Contains(text, "refused") && strings.Contains(text, "never") && strings.Contains(text, "fly")
+			return strings.Contains(text, "refused") && strings.Contains(text, "never") && strings.Contains(text, word)
 		})
+		time.Sleep(500 * time.Millisecond) // a changed file is read when it has been quiet for a while
+		if n := strings.Count(said(s.R2, since), word); n != 1 {
+			t.Errorf("%s: told %d times", how, n)
+		}
 	}
 	s.unimpressed(t, "a broken configuration")
 
