@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 )
 
 // sysctls are those of the calling thread's network namespace.
@@ -13,11 +12,9 @@ const sysctls = "/proc/sys/net/netfilter/"
 // Limits is the size of the kernel's table and how many entries this network namespace has. max 0 is no
 // limit.
 func Limits() (max, count int, err error) {
-	if max, err = readSysctl("nf_conntrack_max"); err != nil {
-		return 0, 0, err
-	}
-	count, err = readSysctl("nf_conntrack_count")
-	return max, count, err
+	g := NewGauges()
+	defer g.Close()
+	return g.Limits()
 }
 
 // SetEvents sets nf_conntrack_events: 0 none, 1 always, 2 only for flows that began while somebody listened
@@ -35,13 +32,7 @@ func SetEvents(mode int) error {
 }
 
 func readSysctl(name string) (int, error) {
-	b, err := os.ReadFile(sysctls + name)
-	if err != nil {
-		return 0, fmt.Errorf("kernel: read sysctl (is the module nf_conntrack loaded?): %w", err)
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return 0, fmt.Errorf("kernel: read sysctl %s: %w", name, err)
-	}
-	return n, nil
+	g := newGauge(name)
+	defer g.close()
+	return g.read()
 }
