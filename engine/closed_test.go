@@ -189,8 +189,7 @@ func TestWhatClosedAndLeftWithTheAddress(t *testing.T) {
 	p.packet(p.a, f)
 	p.advance(200 * time.Millisecond)
 	p.cut = func(*fake, *fake) bool { return true }
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.notice(p.a, vrrp.Backup)
 	p.notice(p.b, vrrp.Master)
 	p.advance(time.Second)
@@ -223,8 +222,7 @@ func TestWhatClosedAndLeftWithTheAddressDoesNotComeBack(t *testing.T) {
 	p.packet(p.a, f)
 	p.advance(200 * time.Millisecond)
 	p.cut = func(*fake, *fake) bool { return true }
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.notice(p.a, vrrp.Backup)
 	p.advance(10 * time.Second)
 	p.a.wantLists(1, 0)

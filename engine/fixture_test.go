@@ -331,7 +331,18 @@ func (p *pair) event(n *fake, kind flow.EventKind, f flow.Flow) {
 	} else {
 		n.kernel[f.Key] = f
 	}
+	p.hears(n, kind, f, has)
+}
+
+// hears tells n what its kernel said of f, which need not be so any more.
+func (p *pair) hears(n *fake, kind flow.EventKind, f flow.Flow, has flow.Has) {
 	p.tell(n, &KernelEvents{Events: []flow.Event{{Kind: kind, Flow: f, Has: has}}})
+}
+
+// evicts takes n's addresses away, and f from its kernel with them.
+func (p *pair) evicts(n *fake, f flow.Flow) {
+	p.tell(n, &Addresses{})
+	p.event(n, flow.EventDestroy, f)
 }
 
 // packet makes f in n's kernel.
@@ -448,6 +459,6 @@ func (p *pair) move(from, to *fake) {
 
 // ranOut tells n that its kernel's entry f ran out, which is no more there.
 func (p *pair) ranOut(n *fake, f flow.Flow) {
-	p.tell(n, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f}}})
+	p.hears(n, flow.EventDestroy, f, 0)
 	p.settle()
 }

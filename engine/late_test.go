@@ -255,7 +255,7 @@ func TestDeletedBeforeItWasTold(t *testing.T) {
 	p.b.refuse = map[flow.OpKind]syscall.Errno{flow.OpCreate: syscall.ENOMEM} // so that there is time
 	p.b.answer()
 	p.settle()
-	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: here, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasTimeout}}})
+	p.hears(p.b, flow.EventNew, here, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasTimeout)
 	p.b.refuse = nil
 	p.advance(3 * time.Second)
 	if got := p.b.kernel[here.Key]; got.Reply != there.Reply {
@@ -281,8 +281,7 @@ func TestAPacketsEntryDeletedUnseen(t *testing.T) {
 		if active {
 			p.move(p.a, p.b)
 		}
-		p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: met,
-			Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout}}})
+		p.hears(p.b, flow.EventNew, met, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasMark|flow.HasTimeout)
 		p.advance(10 * time.Millisecond)
 		if !active {
 			p.b.wantLists(0, 0)
@@ -309,8 +308,7 @@ func TestAnObstacleOfWhichNobodyHadTold(t *testing.T) {
 	p.b.kernel[other.Key] = other
 	p.move(p.a, p.b)
 	p.b.wantKernel(1)
-	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventNew, Flow: other,
-		Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout}}})
+	p.hears(p.b, flow.EventNew, other, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasMark|flow.HasTimeout)
 	p.advance(10 * time.Millisecond)
 	p.b.wantKernel(1)
 	p.b.wantLists(1, 0)

@@ -368,8 +368,7 @@ func TestEvictionIsNotAnEnd(t *testing.T) {
 			f := p.packet(p.a, conn(1, vip))
 			p.advance(100 * time.Millisecond)
 			if order == "address first" {
-				p.tell(p.a, &Addresses{})
-				p.event(p.a, flow.EventDestroy, f)
+				p.evicts(p.a, f)
 			} else {
 				p.event(p.a, flow.EventDestroy, f)
 				p.advance(20 * time.Millisecond)

@@ -19,8 +19,7 @@ func TestADumpShowsWhatCameAfterAnEviction(t *testing.T) {
 	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
 	f := p.packet(p.a, conn(1, vip))
 	p.advance(200 * time.Millisecond)
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.advance(200 * time.Millisecond)
 	f.State = flow.TCPSynRecv
 	p.a.kernel[f.Key] = f
@@ -39,8 +38,7 @@ func TestADumpShowsWhatBecameOfAFlowThatIsHeldBack(t *testing.T) {
 	p.tell(p.a, &Addresses{Addrs: []netip.Addr{vipNet}})
 	f := p.packet(p.a, conn(1, vip))
 	p.advance(200 * time.Millisecond)
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.advance(200 * time.Millisecond)
 	f.State = flow.TCPSynRecv
 	p.packet(p.a, f)
@@ -111,8 +109,7 @@ func TestAnEndBeforeTheHeartbeat(t *testing.T) {
 	f := p.packet(p.a, conn(1, vip))
 	p.advance(200 * time.Millisecond)
 	p.cut = func(*fake, *fake) bool { return true }
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.notice(p.a, vrrp.Backup)
 	p.notice(p.b, vrrp.Master)
 	p.advance(time.Second)
@@ -154,8 +151,7 @@ func TestWhatLeftWithTheAddressHasASuccessor(t *testing.T) {
 	f.Reply.DstL4 = 5000
 	p.packet(p.a, f)
 	p.advance(200 * time.Millisecond)
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.notice(p.a, vrrp.Backup)
 	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data }
 	p.notice(p.b, vrrp.Master)
@@ -254,8 +250,7 @@ func TestAnEndByTheNextLeader(t *testing.T) {
 	p.notice(p.b, vrrp.Master) // it has g to write
 	p.b.late = nil
 	p.b.wantRole(TakingOver)
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.notice(p.a, vrrp.Backup)
 	p.settle()
 	p.a.wantLists(2, 0)
@@ -271,8 +266,7 @@ func TestAnEndByTheNextLeader(t *testing.T) {
 // had the chance, would come back at the next takeover (1569).
 func TestWhatTheLeaderHasNotTakenIsDropped(t *testing.T) {
 	p, f := twoActive(t)
-	p.tell(p.a, &Addresses{})
-	p.event(p.a, flow.EventDestroy, f)
+	p.evicts(p.a, f)
 	p.advance(200 * time.Millisecond)
 	delete(p.b.kernel, f.Key)
 	p.tell(p.b, &Command{Verb: VerbFlushInternal})
@@ -421,7 +415,7 @@ func TestAnOldDestroyAtAnActiveNode(t *testing.T) {
 	p.b.wantOps("create 1")
 	p.notice(p.b, vrrp.Master)
 	p.settle()
-	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout}}})
+	p.hears(p.b, flow.EventDestroy, f, flow.HasTimeout)
 	p.advance(500 * time.Millisecond)
 	p.b.wantLists(1, 0)
 	p.b.wantOps()
@@ -453,7 +447,7 @@ func TestAnUpdateFromBeforeTheEnd(t *testing.T) {
 	p.event(p.b, flow.EventDestroy, f)
 	p.advance(150 * time.Millisecond)
 	p.b.wantLists(0, 0)
-	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: f, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo}}})
+	p.hears(p.b, flow.EventUpdate, f, flow.HasReply|flow.HasStatus|flow.HasProtoInfo)
 	p.advance(500 * time.Millisecond)
 	p.b.wantKernel()
 	p.b.wantOps()
@@ -522,7 +516,7 @@ func TestAClosedConnectionIsNotMadeAgain(t *testing.T) {
 	p.advance(200 * time.Millisecond)
 	p.notice(p.b, vrrp.Master)
 	f.State = flow.TCPTimeWait
-	p.tell(p.b, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: f, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo}}})
+	p.hears(p.b, flow.EventUpdate, f, flow.HasReply|flow.HasStatus|flow.HasProtoInfo)
 	p.b.answer()
 	p.advance(200 * time.Millisecond)
 	p.b.wantOps("delete 1")

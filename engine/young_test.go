@@ -270,7 +270,7 @@ func TestStates(t *testing.T) {
 	p.a.kernel[f.Key] = f
 	event := f
 	event.Extra = nil // labels have not changed
-	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: event, Has: flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasTimeout}}})
+	p.hears(p.a, flow.EventUpdate, event, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasTimeout)
 	p.advance(time.Second)
 	if x := p.b.kernel[f.Key].Extra; x == nil || x.Labels[0] != 5 {
 		t.Errorf("the labels of before are lost: %+v", x)
@@ -278,7 +278,7 @@ func TestStates(t *testing.T) {
 	p.b.ops = nil
 	marked := f
 	marked.Mark = 3
-	p.tell(p.a, &KernelEvents{Events: []flow.Event{{Kind: flow.EventUpdate, Flow: marked, Has: flow.HasReply | flow.HasStatus | flow.HasMark | flow.HasTimeout}}})
+	p.hears(p.a, flow.EventUpdate, marked, flow.HasReply|flow.HasStatus|flow.HasMark|flow.HasTimeout)
 	p.advance(time.Second)
 	p.b.wantOps("update 1") // no state is in it, and it is established still
 	f.State = flow.TCPTimeWait
