@@ -327,14 +327,11 @@ func (e *Engine) lostAsCopy(r ref) bool {
 }
 
 // adoptedNow says that own entry r was adopted in this activation.
-func (e *Engine) adoptedNow(r ref, own *copyOf) (adopted bool) {
+func (e *Engine) adoptedNow(r ref, own *copyOf) bool {
 	if e.role.is == Standby || own.Born <= e.role.from {
 		return false
 	}
-	e.tbl.Each(r, func(c *copyOf) {
-		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&(cache.Adopted|cache.Dead) == cache.Adopted
-	})
-	return adopted
+	return e.anyListed(r, func(_ *peer, c *copyOf) bool { return c.Bits&(cache.Adopted|cache.Dead) == cache.Adopted })
 }
 
 // oldAtBest says that our kernel's entry r, which is to be written because its connection went on elsewhere, is from before:

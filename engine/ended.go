@@ -29,13 +29,9 @@ func (e *Engine) endedThere(r ref) {
 // took the flow over from them. They count as active until they have been silent for long, one of them as our leader. An
 // earlier run of p's own node had the same kernel: of what it listed p need not have told that it goes on.
 func (e *Engine) endedSince(p *peer, r ref, what cache.Applied) {
-	e.tbl.Each(r, func(c *copyOf) {
-		if c.Owner < firstPeer || c.Owner == p.owner || !c.Live() {
-			return
-		}
-		q := e.peers.of(c.Owner)
+	e.eachListed(r, func(q *peer, c *copyOf) {
 		before := p.earlierRun(q) && !q.lastHeard.After(p.met) || what == cache.Removed && !q.lastHeard.After(p.activeFrom)
-		if before {
+		if q != p && before {
 			c.Bits |= cache.Dead
 			q.marked, q.cleared = true, false
 		}
@@ -43,14 +39,11 @@ func (e *Engine) endedSince(p *peer, r ref, what cache.Applied) {
 }
 
 // saidEnded says that entry r, which our kernel has and nobody here owns, has ended as its leader said before it was ours.
-func (e *Engine) saidEnded(r ref) (ended bool) {
+func (e *Engine) saidEnded(r ref) bool {
 	if e.tbl.Entry(r).Kern&(kPresent|kEnded) != kPresent || e.log.Lives(r) != nil || e.tbl.Of(r, kernelOwner) != nil {
 		return false
 	}
-	e.tbl.Each(r, func(c *copyOf) {
-		ended = ended || c.Owner >= firstPeer && c.Live() && c.Bits&cache.Dead != 0
-	})
-	return ended
+	return e.anyListed(r, func(_ *peer, c *copyOf) bool { return c.Bits&cache.Dead != 0 })
 }
 
 // maxEarly bounds the ends that wait for their node's heartbeat, which are those of a tenth of a second or of a repair.
@@ -71,11 +64,8 @@ func (e *Engine) mayCount(p *peer, r ref) {
 }
 
 // listedBefore says that an earlier run of p's node lists entry r.
-func (e *Engine) listedBefore(p *peer, r ref) (listed bool) {
-	e.tbl.Each(r, func(c *copyOf) {
-		listed = listed || c.Owner >= firstPeer && c.Live() && p.earlierRun(e.peers.of(c.Owner))
-	})
-	return listed
+func (e *Engine) listedBefore(p *peer, r ref) bool {
+	return e.anyListed(r, func(q *peer, _ *copyOf) bool { return p.earlierRun(q) })
 }
 
 // endedEarly takes the ends that p told before the heartbeat that is being heard, which says whether p acts.

@@ -71,11 +71,11 @@ func (v *evictor) deadline() time.Time {
 // (nf_ct_delete); a dump shows in any order what is gone.
 func (e *Engine) mayBeEviction(r ref, own *copyOf, since time.Time) bool {
 	_, nat := e.translatedTo(r, own)
-	if !e.isExpect(r) {
+	if !nat || !e.isExpect(r) || since.Before(e.now) {
 		return nat
 	}
-	x := e.extras.get(own.Value.extra)
-	return nat && (since.Before(e.now) || e.evict.holds(e.log.Lives(e.tbl.Find(&x.Master))))
+	_, master := e.ownMaster(e.extras.get(own.Value.extra))
+	return e.evict.holds(master)
 }
 
 // translatedTo is the address to which the source of entry r is translated, of an expectation that of its master: the kernel
@@ -83,15 +83,11 @@ func (e *Engine) mayBeEviction(r ref, own *copyOf, since time.Time) bool {
 func (e *Engine) translatedTo(r ref, c *copyOf) (to flow.Addr, nat bool) {
 	k, v := &e.tbl.Entry(r).Key, &c.Value.Value
 	if e.isExpect(r) {
-		x := e.extras.get(c.Value.extra)
-		if x == nil {
+		m, master := e.ownMaster(e.extras.get(c.Value.extra))
+		if master == nil {
 			return to, false
 		}
-		m := e.tbl.Find(&x.Master)
-		if m == 0 || e.log.Lives(m) == nil {
-			return to, false
-		}
-		k, v = &e.tbl.Entry(m).Key, &e.log.Lives(m).Value.Value
+		k, v = &e.tbl.Entry(m).Key, &master.Value.Value
 	}
 	to, _, nat = flow.SourceNAT(k, v)
 	return to, nat

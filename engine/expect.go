@@ -20,6 +20,18 @@ func (e *Engine) accepts(f *flow.Flow) bool {
 	return e.filter.Accepts(&f.Key, &f.Value)
 }
 
+// ownMaster is the own flow that announced what x is of, and its entry; nil if there is none.
+func (e *Engine) ownMaster(x *flow.Extra) (ref, *copyOf) {
+	if x == nil {
+		return 0, nil
+	}
+	m := e.tbl.Find(&x.Master)
+	if m == 0 {
+		return 0, nil
+	}
+	return m, e.log.Lives(m)
+}
+
 // masterReply is the reply direction of an expectation's master, if that is known.
 func (e *Engine) masterReply(x *flow.Extra) (reply flow.Tuple, known bool) {
 	if x == nil {

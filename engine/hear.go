@@ -299,11 +299,8 @@ func (p *peer) anotherNode(q *peer) bool { return q.name != p.name }
 func (p *peer) earlierRun(q *peer) bool { return q != p && q.name == p.name }
 
 // adoptedFrom says that entry r was adopted from such a peer.
-func (e *Engine) adoptedFrom(r ref, such func(*peer) bool) (adopted bool) {
-	e.tbl.Each(r, func(c *copyOf) {
-		adopted = adopted || c.Owner >= firstPeer && c.Live() && c.Bits&cache.Adopted != 0 && such(e.peers.of(c.Owner))
-	})
-	return adopted
+func (e *Engine) adoptedFrom(r ref, such func(*peer) bool) bool {
+	return e.anyListed(r, func(q *peer, c *copyOf) bool { return c.Bits&cache.Adopted != 0 && such(q) })
 }
 
 // adopts says that what p tells of copy c is adopted as it comes: while taking over, and while p is being merged.
@@ -343,14 +340,17 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	if c.Bits&cache.Yielded != 0 && p.adoptable() && p.role == Standby {
 		e.wentElsewhere(r)
 	}
-	if ended && p.role != Standby && (e.role.is == Active || e.role.is == Standby && p != e.peers.leader) {
-		e.endedThere(r)
-	}
-	if ended && p.role == Active && e.role.is == Standby && p != e.peers.leader {
-		e.endedSince(p, r, what)
-	}
-	if ended && p.role == Standby {
+	switch {
+	case !ended:
+	case p.role == Standby:
 		e.mayCount(p, r)
+	case e.role.is == Active:
+		e.endedThere(r)
+	case e.role.is == Standby && p != e.peers.leader:
+		e.endedThere(r)
+		if p.role == Active {
+			e.endedSince(p, r, what)
+		}
 	}
 	if own := e.log.Lives(r); own != nil && p.role == Active && (what == cache.Added || what == cache.Reborn) {
 		own.Bits &^= cache.Dead

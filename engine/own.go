@@ -351,10 +351,25 @@ func (e *Engine) markDead(r ref, owner uint8) { e.mark(r, owner, cache.Dead) }
 func (e *Engine) markAdopted(r ref) { e.mark(r, ownOwner, cache.Adopted) }
 
 func (e *Engine) mark(r ref, except uint8, bit cache.Bits) {
-	e.tbl.Each(r, func(c *copyOf) {
-		if c.Owner >= firstPeer && c.Owner != except && c.Live() {
+	e.eachListed(r, func(p *peer, c *copyOf) {
+		if c.Owner != except {
 			c.Bits |= bit
-			e.peers.of(c.Owner).marked = true
+			p.marked = true
 		}
 	})
+}
+
+// eachListed gives what every peer lists of entry r.
+func (e *Engine) eachListed(r ref, visit func(p *peer, c *copyOf)) {
+	e.tbl.Each(r, func(c *copyOf) {
+		if c.Owner >= firstPeer && c.Live() {
+			visit(e.peers.of(c.Owner), c)
+		}
+	})
+}
+
+// anyListed says whether is holds for one of them.
+func (e *Engine) anyListed(r ref, is func(p *peer, c *copyOf) bool) (found bool) {
+	e.eachListed(r, func(p *peer, c *copyOf) { found = found || is(p, c) })
+	return found
 }

@@ -35,7 +35,7 @@ func inactive(k *flow.Key, x *flow.Extra) bool {
 
 // refreshMaster asks for the master of a new expectation.
 func (e *Engine) refreshMaster(f *flow.Flow) {
-	if m := e.tbl.Find(&f.Extra.Master); m != 0 && e.log.Lives(m) != nil {
+	if m, own := e.ownMaster(f.Extra); own != nil {
 		e.askNow(m)
 	}
 }

@@ -58,6 +58,6 @@ func (e *Engine) goesOn(r ref, own *copyOf) bool {
 	if e.role.is == Standby || !isTunnel(&e.tbl.Entry(r).Key, x) {
 		return false
 	}
-	m := e.tbl.Find(&x.Master)
-	return m != 0 && e.log.Lives(m) != nil && e.tbl.Entry(m).Kern&kPresent != 0
+	m, master := e.ownMaster(x)
+	return master != nil && e.tbl.Entry(m).Kern&kPresent != 0
 }
