@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"ctsync/tests/bigtable"
 )
 
 // apart is the number from which on the connections beside a table are no flows of it.
@@ -13,7 +15,7 @@ const apart = 8_000_000
 // hash here, so that it has room for both: with half of it what is measured would be long chains.
 func (g *growth) size(n int) error {
 	if os.Getenv("BIG") != "" {
-		restore, err := raise(2 * (n + g.churn))
+		restore, err := bigtable.Raise(2 * (n + g.churn))
 		if err != nil {
 			return err
 		}

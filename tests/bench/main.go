@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ctsync/tests/bigtable"
 )
 
 // variants are what ctsync is compared as. The plain one is the first and goes through all cases.
@@ -91,7 +93,7 @@ func progress(format string, args ...any) {
 
 func (s *settings) run() error {
 	if s.big {
-		restore, err := raise(s.plan.flows)
+		restore, err := bigtable.Raise(s.plan.flows)
 		if err != nil {
 			return err
 		}
@@ -125,8 +127,8 @@ func inLab(program *string, measure func(*lab) error) error {
 	case err := <-ended:
 		return err
 	case sig := <-interrupted:
-		if tableHeld.Load() {
-			restoreLimits()
+		if bigtable.Held() {
+			bigtable.Restore()
 		}
 		return fmt.Errorf("bench: ended by %s", sig)
 	}

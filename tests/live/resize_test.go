@@ -1,13 +1,12 @@
 package live
 
 import (
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"ctsync/tests/bigtable"
 	"ctsync/tests/lab"
 )
 
@@ -69,20 +68,20 @@ func resyncWhile(t *testing.T, r *lab.Router, resize func()) (again int) {
 // was, or sooner if the test is killed and another begins.
 func resizer(t *testing.T) func() {
 	t.Helper()
-	if _, err := os.Stat(tableSaved); err != nil { // else room has the lock, and has written down what there was
-		holdTable(t)
+	if !bigtable.Held() { // else room has the lock, and has written down what there was
+		restore, err := bigtable.Hold()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(restore)
 	}
-	limits, err := readLimits()
+	limits, err := bigtable.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	size, err := strconv.Atoi(limits[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	sizes := []string{strconv.Itoa(2 * size), limits[1]}
+	sizes := [2]int{2 * limits[1], limits[1]}
 	return func() {
-		if err := os.WriteFile(tableLimits[1], []byte(sizes[0]), 0); err != nil {
+		if err := (bigtable.Limits{limits[0], sizes[0]}).Set(); err != nil {
 			t.Fatal(err)
 		}
 		sizes[0], sizes[1] = sizes[1], sizes[0]
