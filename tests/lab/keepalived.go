@@ -141,7 +141,7 @@ func (r *Router) has(link string, address netip.Addr) bool {
 
 // WaitMaster waits until r has all virtual addresses and its peer has none.
 func (l *Lab) WaitMaster(r *Router, limit time.Duration) error {
-	err := waitFor(r.Name+" to hold all virtual addresses alone", limit, func() bool { return r.Holds() && !r.Peer.holdsAny() })
+	err := waitFor(r.Name+" to hold all virtual addresses alone", limit, func() bool { return r.Holds() && !r.Peer.mayHold() })
 	if err != nil {
 		return fmt.Errorf("%w; keepalived says:%s", err, r.Keepalived.Tail(8))
 	}
@@ -160,6 +160,6 @@ func (r *Router) HoldsAny() bool {
 	return false
 }
 
-// holdsAny says whether a running keepalived may still have an address: one that was killed leaves its own
-// behind on links that are cut.
-func (r *Router) holdsAny() bool { return r.Keepalived.Alive() && r.Holds() }
+// mayHold says whether a running keepalived has an address still, which it removes one by one: one that was killed leaves
+// its own behind on links that are cut.
+func (r *Router) mayHold() bool { return r.Keepalived.Alive() && r.HoldsAny() }
