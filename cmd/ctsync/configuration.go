@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/user"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"ctsync/internal/config"
 	"ctsync/internal/daemon"
+	"ctsync/internal/hostcheck"
 )
 
 func (p *program) configuration() *cobra.Command {
@@ -60,7 +59,7 @@ func (p *program) checkConfig(path string, host bool) error {
 		if err != nil {
 			return err
 		}
-		faults = append(c.CheckHost(h), keyFaults(c)...)
+		faults = append(c.CheckHost(h), p.keyFaults(c)...)
 	}
 	var warnings []string
 	if len(faults) == 0 {
@@ -76,34 +75,21 @@ func (p *program) checkConfig(path string, host bool) error {
 }
 
 // keyFaults are those for which the daemon would refuse the key file, the rights of the service's user among them.
-func keyFaults(c config.Config) []config.Fault {
+func (p *program) keyFaults(c config.Config) []config.Fault {
 	if c.KeyFile == "" {
 		return nil
 	}
-	err := daemon.CheckKeyFile(c.KeyFile)
-	if err == nil {
-		err = serviceCanRead(c.KeyFile)
+	if err := daemon.CheckKeyFile(c.KeyFile); err != nil {
+		return []config.Fault{c.KeyFault(err)}
 	}
-	if err == nil {
-		return nil
+	if os.Geteuid() != 0 {
+		return nil // this user's own daemon is meant
 	}
-	return []config.Fault{c.KeyFault(err)}
-}
-
-// serviceCanRead is asked by root, who can read everything.
-func serviceCanRead(path string) error {
-	u, err := user.Lookup(serviceUser)
-	if err != nil || os.Geteuid() != 0 {
-		return nil // there is no such service, or it is this user's own daemon that is meant
+	var faults []config.Fault
+	for _, f := range hostcheck.KeyOwner(c.KeyFile, hostcheck.DaemonUser(p.socket())) {
+		faults = append(faults, c.KeyFault(fmt.Errorf("%s: %s", f.Text, f.Remedy)))
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return fmt.Errorf("key-file %s: %w", path, err)
-	}
-	if fmt.Sprint(st.Uid) == u.Uid || st.Mode&0o040 != 0 && fmt.Sprint(st.Gid) == u.Gid {
-		return nil
-	}
-	return fmt.Errorf("ctsync.service runs as %[1]s and cannot read %[2]s: chown %[1]s %[2]s", serviceUser, path)
+	return faults
 }
 
 func (p *program) printChecked(path string, faults []config.Fault, warnings []string) error {

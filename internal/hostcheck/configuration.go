@@ -59,11 +59,22 @@ func checkKeyFile(f *Facts) []Finding {
 		found = append(found, problem("key-rights", "chmod 0600 "+path+"; if others may have read it, make a new key: ctsync.conf(5), key-file",
 			"the key file %s has mode %04o: others than its owner can use it, and the daemon refuses it", path, perm))
 	}
-	if user := f.Keepalived.DaemonUser; user != "" && user != "root" && k.User != user && k.Mode.Perm()&0o040 == 0 {
-		found = append(found, problem("key-owner", fmt.Sprintf("chown %s %s", user, path), "the key file %s belongs to %s, and the daemon runs as %s and cannot read it", path, k.User, user))
-	}
+	found = append(found, keyOwner(k, f.Keepalived.DaemonUser)...)
 	if k.Dir.there() && k.Dir.Mode.Perm()&0o022 != 0 && k.Dir.Mode&fs.ModeSticky == 0 {
 		found = append(found, problem("key-folder", "chmod go-w "+k.Dir.Path, "others can write to the folder %s and put another key file there", k.Dir.Path))
 	}
 	return found
+}
+
+// KeyOwner is what is wrong if the user that the daemon runs as cannot read the key file at path, which another asks:
+// root can read everything.
+func KeyOwner(path, user string) []Finding { return keyOwner(followed(path), user) }
+
+func keyOwner(k *File, user string) []Finding {
+	grouped := k.Mode.Perm()&0o040 != 0 && k.Group == user // the package's user has a group of its name
+	if user == "" || user == "root" || k.User == user || grouped {
+		return nil
+	}
+	return []Finding{problem("key-owner", fmt.Sprintf("chown %s %s", user, k.Path),
+		"the key file %s belongs to %s, and the daemon runs as %s and cannot read it", k.Path, k.User, user)}
 }

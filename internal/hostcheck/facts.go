@@ -39,11 +39,12 @@ type Facts struct {
 
 // File is what the file system says of one path.
 type File struct {
-	Path string
-	Mode fs.FileMode // 0: it is not there
-	UID  int
-	User string // by name, else by number
-	Dir  *File  // the folder it is in
+	Path  string
+	Mode  fs.FileMode // 0: it is not there
+	UID   int
+	User  string // by name, else by number
+	Group string // likewise
+	Dir   *File  // the folder it is in
 }
 
 // there says whether something is at the path.

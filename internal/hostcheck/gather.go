@@ -39,7 +39,7 @@ func Gather(ctx context.Context, from Sources) *Facts {
 	f.ClockSynced = clockSynced()
 	f.gatherLinks()
 	if f.Config.KeyFile != "" {
-		f.KeyFile = look(f.Config.KeyFile)
+		f.KeyFile = followed(f.Config.KeyFile)
 	}
 	f.askDaemon(ctx, from)
 	f.gatherSysctls()

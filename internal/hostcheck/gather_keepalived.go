@@ -26,8 +26,8 @@ func look(path string) *File {
 		f.Mode = st.Mode()
 		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 			f.UID = int(sys.Uid)
+			f.User, f.Group = userName(f.UID), groupName(int(sys.Gid))
 		}
-		f.User = userName(f.UID)
 	}
 	if dir := filepath.Dir(path); dir != path {
 		f.Dir = look(dir)
@@ -39,6 +39,14 @@ func userName(uid int) string {
 	id := strconv.Itoa(uid)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
+	}
+	return id
+}
+
+func groupName(gid int) string {
+	id := strconv.Itoa(gid)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
 	}
 	return id
 }

@@ -46,9 +46,19 @@ func TestHost(t *testing.T) {
 		"key is gone":      {"key-missing", func(f *Facts) { f.KeyFile.Mode = 0 }},
 		"key for all":      {"key-rights", func(f *Facts) { f.KeyFile.Mode = 0o644 }},
 		"key of the group": {"", func(f *Facts) { f.KeyFile.Mode = 0o640 }},
-		"key of root":      {"key-owner", func(f *Facts) { f.Keepalived.DaemonUser, f.Keepalived.FIFO.User = "ctsync", "ctsync"; f.reads2(t) }},
-		"key folder":       {"key-folder", func(f *Facts) { f.KeyFile.Dir.Mode = fs.ModeDir | 0o777 }},
-		"events off":       {"events-off", func(f *Facts) { f.Kernel = []kernel.Finding{{Kind: kernel.EventsOff, Text: "x", Remedy: "y"}} }},
+		"key of another group": {"key-owner", func(f *Facts) {
+			f.Keepalived.DaemonUser, f.Keepalived.FIFO.User = "ctsync", "ctsync"
+			f.KeyFile.Mode, f.KeyFile.Group = 0o640, "root"
+			f.reads2(t)
+		}},
+		"key of its group": {"", func(f *Facts) {
+			f.Keepalived.DaemonUser, f.Keepalived.FIFO.User = "ctsync", "ctsync"
+			f.KeyFile.Mode, f.KeyFile.Group = 0o640, "ctsync"
+			f.reads2(t)
+		}},
+		"key of root": {"key-owner", func(f *Facts) { f.Keepalived.DaemonUser, f.Keepalived.FIFO.User = "ctsync", "ctsync"; f.reads2(t) }},
+		"key folder":  {"key-folder", func(f *Facts) { f.KeyFile.Dir.Mode = fs.ModeDir | 0o777 }},
+		"events off":  {"events-off", func(f *Facts) { f.Kernel = []kernel.Finding{{Kind: kernel.EventsOff, Text: "x", Remedy: "y"}} }},
 		"no tracking": {"not-tracking", func(f *Facts) {
 			f.Untracked = &Untracked{}
 			f.Kernel = []kernel.Finding{{Kind: kernel.NotTracking, Text: "x", Remedy: "y"}}
