@@ -360,6 +360,9 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 		if ended && p == e.peers.leader {
 			e.leaderEnded(p, r)
 		}
+		if what == cache.Changed && c.Bits&cache.Adopted != 0 {
+			e.wentOnThere(r, c)
+		}
 		e.adopt(p, r, c)
 	case e.role.is == Standby && p == e.peers.leader:
 		if ended {

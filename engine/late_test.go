@@ -314,3 +314,22 @@ func TestAnObstacleOfWhichNobodyHadTold(t *testing.T) {
 	p.b.wantLists(1, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestACloseThatIsHeardAfterATakeover, of a connection that was taken over as it was before: it is closed here too (29335).
+func TestACloseThatIsHeardAfterATakeover(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.event(p.a, flow.EventUpdate, f)
+	p.swap(p.a, p.b)
+	p.b.ops = nil
+	p.cut = nil
+	p.advance(3 * time.Second)
+	p.b.wantOps("update 1")
+	if got := p.b.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
+		t.Errorf("%+v", got)
+	}
+	p.a.ops = nil
+}

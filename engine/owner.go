@@ -283,6 +283,18 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	e.rewrite(r)
 }
 
+// wentOnThere gives own entry r, adopted from what copy c was before and not met here since, the state that c tells now.
+func (e *Engine) wentOnThere(r ref, c *copyOf) {
+	own := e.log.Lives(r)
+	if own == nil || own.Seq != own.Born || own.Value.State == c.Value.State || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
+		return
+	}
+	own = e.log.Put(r, false)
+	own.Value.State, own.Value.Timeout = c.Value.State, c.Value.Timeout
+	e.internal(r).Updated++
+	e.rewrite(r)
+}
+
 // wentElsewhere has our kernel's entry written once, for the windows: a node that was active gives the flow back,
 // so its packets went there for a while, perhaps without our having heard of it before.
 func (e *Engine) wentElsewhere(r ref) {
