@@ -223,7 +223,7 @@ func (e *Engine) Deadline() time.Time { return e.deadline }
 func (e *Engine) Role() Role { return e.role.is }
 
 func (e *Engine) nextDeadline() time.Time {
-	if len(e.jobs) > 0 && !e.jobWaits() || e.writer.canFill() || e.young.due(e) {
+	if len(e.jobs) > 0 && !e.jobWaits() || e.writer.canFill(e.now) || e.young.due(e) {
 		return e.now
 	}
 	d := e.send.nextBeat
@@ -237,6 +237,9 @@ func (e *Engine) nextDeadline() time.Time {
 	earlier(e.evict.deadline())
 	earlier(e.wantDeadline())
 	earlier(e.writer.deadline())
+	if e.writer.pending() > 0 && e.now.Before(e.writer.reading) {
+		earlier(e.writer.reading)
+	}
 	earlier(e.asked.deadline())
 	if d.Before(e.now) {
 		return e.now
@@ -251,9 +254,11 @@ func (e *Engine) secondsAt(t time.Time) uint32 { return uint32(t.Sub(e.start) / 
 
 func (e *Engine) note(n Note) { e.out.Notes = append(e.out.Notes, n) }
 
-// woke forgets every lease: after a sleep nothing that was heard says anything about now.
+// woke forgets every lease: after a sleep nothing that was heard says anything about now. Nor does what is known of our
+// kernel, before the events that waited have been read: an operation would meet what came after.
 func (e *Engine) woke(d time.Duration) {
 	e.note(Note{Kind: NoteAsleep, Duration: d})
+	e.writer.reading = e.now.Add(queueRead)
 	e.peers.restartLeases(e.now)
 	e.startDump()
 }

@@ -333,3 +333,20 @@ func TestACloseThatIsHeardAfterATakeover(t *testing.T) {
 	}
 	p.a.ops = nil
 }
+
+// TestNothingIsWrittenOverWhatASleeperHasNotRead: its kernel went on meanwhile, and the events wait (48352).
+func TestNothingIsWrittenOverWhatASleeperHasNotRead(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.mute = true
+	p.move(p.a, p.b)
+	p.b.mute = false
+	p.now = p.now.Add(5 * time.Second)
+	p.tell(p.b, &Tick{}) // what stayed unanswered is due
+	p.b.wantOps()
+	p.packet(p.b, conn(1, vip))
+	p.advance(time.Second)
+	p.b.wantOps()
+	p.a.ops = nil
+}

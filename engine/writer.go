@@ -37,6 +37,7 @@ type writer struct {
 	outstanding int
 	waiting     []held // kLater, in order of time
 	paused      time.Time
+	reading     time.Time // nothing is written before: events are read that waited while the machine slept
 	pause       time.Duration
 	deleted     deletions
 	tableCount  int
@@ -145,8 +146,8 @@ func (w *writer) pending() int { return w.ring.len() }
 // idle says that nothing is to be written now.
 func (w *writer) idle() bool { return w.pending() == 0 && w.outstanding == 0 }
 
-func (w *writer) canFill() bool {
-	return w.pending() > 0 && w.outstanding < maxOutstanding
+func (w *writer) canFill(now time.Time) bool {
+	return w.pending() > 0 && w.outstanding < maxOutstanding && !now.Before(w.reading)
 }
 
 func (w *writer) deadline() time.Time {
@@ -165,7 +166,7 @@ func (e *Engine) writeKernel() {
 		e.tbl.Entry(r).Kern &^= kLater
 		e.dirtyAgain(r)
 	}
-	for w.canFill() && len(e.out.Ops) < maxOpsPerStep {
+	for w.canFill(e.now) && len(e.out.Ops) < maxOpsPerStep {
 		r := w.ring.pop()
 		w.popped++
 		e.tbl.Entry(r).Kern &^= kDirty
