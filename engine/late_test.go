@@ -350,3 +350,23 @@ func TestNothingIsWrittenOverWhatASleeperHasNotRead(t *testing.T) {
 	p.b.wantOps()
 	p.a.ops = nil
 }
+
+// TestWhoIsSilentKnowsLess than another active node that is heard: the last leader has died, and what it listed has begun
+// anew there (35865).
+func TestWhoIsSilentKnowsLess(t *testing.T) {
+	p := activeAndStandby(t)
+	c := p.join("c")
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(c, vrrp.Master)
+	p.packet(c, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
+	p.advance(1500 * time.Millisecond)
+	p.move(c, p.b)
+	p.advance(100 * time.Millisecond)
+	if got := p.b.kernel[conn(1, vip).Key].Reply; got != conn(1, vip).Reply {
+		t.Errorf("%v", got)
+	}
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}

@@ -312,6 +312,9 @@ func (e *Engine) adoptAll() {
 	}
 }
 
+// silentFor is how long who acts is not heard before another node that acts knows better: two heartbeats were lost.
+const silentFor = time.Second
+
 func (e *Engine) adoptionOrder() []*peer {
 	var order []*peer
 	e.peers.each(func(p *peer) {
@@ -320,13 +323,17 @@ func (e *Engine) adoptionOrder() []*peer {
 		}
 	})
 	rank := func(p *peer) int {
+		acts := p.live(e.now) && p.role == Active
+		silent := acts && e.now.Sub(p.lastHeard) > silentFor
 		switch {
-		case p == e.role.lastLeader:
+		case p == e.role.lastLeader && !silent:
 			return 0
-		case p.live(e.now) && p.role == Active:
+		case acts && !silent:
 			return 1
+		case p == e.role.lastLeader:
+			return 2
 		}
-		return 2
+		return 3
 	}
 	sort.SliceStable(order, func(i, j int) bool {
 		a, b := order[i], order[j]
