@@ -40,6 +40,8 @@ type sight struct {
 	ledTo    map[wire.Epoch]uint64 // have of an epoch while it was the leader
 	checked  map[wire.Epoch]uint64 // proofs
 	judged   map[wire.Epoch]uint64 // have at the last one
+	leader   wire.Epoch            // at the last look
+	ledFrom  uint64                // have of it when it began to lead
 	trail    map[wire.Epoch][]knew // what was known of an epoch's log, and from when on
 	nextLook time.Time
 	down     time.Time // when it stepped down or began

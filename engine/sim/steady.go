@@ -25,6 +25,7 @@ const tolerated = 4 * time.Second
 func (j *judge) steadied(n *node, in *engine.Inspection) {
 	s := j.of(n)
 	s.looks++
+	s.follows(in)
 	if !j.steady(n, in) {
 		clear(s.differs)
 		return
@@ -39,6 +40,19 @@ func (j *judge) steadied(n *node, in *engine.Inspection) {
 	for k, d := range s.differs {
 		if d.round != s.looks {
 			delete(s.differs, k)
+		}
+	}
+}
+
+// follows notes what this node knew of its leader's log when that began to lead it.
+func (s *sight) follows(in *engine.Inspection) {
+	if in.Leader == s.leader {
+		return
+	}
+	s.leader, s.ledFrom = in.Leader, 0
+	for i := range in.Peers {
+		if in.Peers[i].Epoch == in.Leader {
+			s.ledFrom = in.Peers[i].Have
 		}
 	}
 }
@@ -162,7 +176,8 @@ func (h *history) decided(t time.Time) bool {
 }
 
 // copiesAreKernel is I1 at a hot standby, for what its leader lists or has ended as far as this node knows. Of what ended
-// before it met that log it was never told: that is the purge's, as what its leader never had is. And what the leader lists
+// before it met that log it was never told, and what another node's log said that did not lead it deletes nothing: that is
+// the purge's, as what its leader never had is. And what the leader lists
 // now has not ended, though its incarnation did once: it was adopted again, or is a closed connection whose time is over.
 func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	var leader *engine.PeerInspection
@@ -197,7 +212,7 @@ func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	}
 	for _, e := range n.kern.sorted() {
 		seq, ended := h.ended[e.f.Mark]
-		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq <= leader.Have && !j.of(n).metAfter(in.Leader, h.endedAt[e.f.Mark]) {
+		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq > j.of(n).ledFrom && seq <= leader.Have && !j.of(n).metAfter(in.Leader, h.endedAt[e.f.Mark]) {
 			j.differ(n, "I1", "ended", e.f.Key, e.f.Mark, "its kernel has %s, which its leader has ended", show(&e.f))
 		}
 	}
