@@ -116,6 +116,10 @@
 //   - A delete goes by tuple: what it took away is perhaps an entry of whose beginning an event tells only afterwards. Who
 //     acts makes it again (9483, 5682), a standby looks (4443).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
+//   - A connection that was taken over as it was before, and closed as the next record of its node tells, closes here too
+//     (29335, 43842).
+//   - After a sleep nothing is written before the events that waited have been read (48352).
+//   - Of two active nodes the last leader is believed first only while it is heard (35865).
 //
 // # What is known and left
 //
@@ -132,6 +136,8 @@
 //     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
+//   - What ended at a node that did not lead, and is in the kernel of a third one that did not hear of it then, is there until
+//     the purge (47541): to delete it on the word of who does not lead would cost connections.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node
 //     listed at that time.
 package sim
