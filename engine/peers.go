@@ -56,6 +56,7 @@ type peer struct {
 	proofs   uint64
 	whole    time.Time // when a heartbeat showed last that nothing of its log is missing
 	ask      asking
+	trip     time.Duration // from a question to its answer, the shortest of late; 0: not known
 	give     giving
 	restarts uint64
 	restart  backoff

@@ -26,10 +26,11 @@ type giving struct {
 
 // asking is what we asked a peer for, one question at a time.
 type asking struct {
-	to      uint64 // the end of the highest range; 0: nothing is asked
-	arrived int    // datagrams with something that was missing
-	ended   bool   // the last one of the answer was among them
-	at      time.Time
+	to      uint64    // the end of the highest range; 0: nothing is asked
+	arrived int       // datagrams with something that was missing
+	ended   bool      // the last one of the answer was among them
+	first   time.Time // when it was asked for first, while nothing has come
+	at      time.Time // of the next question
 	delay   time.Duration
 	counted uint64 // up to here what was missing is counted as lost
 	have    uint64 // at the last look, to see progress
@@ -112,10 +113,26 @@ func (e *Engine) answered(p *peer, h *wire.Header) {
 		return
 	}
 	a := &p.ask
+	if !a.first.IsZero() {
+		p.tripped(e.now.Sub(a.first))
+		a.first = time.Time{}
+	}
 	a.arrived++
 	a.ended = a.ended || h.Final
 	a.at = e.now.Add(askAgain)
 }
+
+// tripped notes how long an answer was on its way. Those to questions that were lost took longer, and count little.
+func (p *peer) tripped(d time.Duration) {
+	if p.trip == 0 || d < p.trip {
+		p.trip = d
+		return
+	}
+	p.trip += (d - p.trip) / 8
+}
+
+// patience is how long an answer of p is waited for at first.
+func (p *peer) patience() time.Duration { return min(max(askAgain, p.trip*3/2), askAtMost/2) }
 
 // over says that nothing more is to come of the answer, when everything up to have is known.
 func (a *asking) over(have uint64) bool {
@@ -127,7 +144,7 @@ func (e *Engine) askFor(p *peer) {
 	from, to, missing := p.rep.Gap(p.last)
 	a := &p.ask
 	if !missing || !p.live(e.now) || p.over {
-		a.to, a.delay = 0, 0
+		a.to, a.delay, a.first = 0, 0, time.Time{}
 		a.have, a.seen = p.rep.Have, e.now
 		return
 	}
@@ -147,8 +164,11 @@ func (e *Engine) askFor(p *peer) {
 		// Nothing is held, so no end before this concerns us, if nothing older comes.
 		p.base, p.floor = p.last, max(p.floor, p.beat, p.data)
 	}
-	if a.delay = min(max(a.delay*2, askAgain), askAtMost); a.arrived > 0 {
-		a.delay = askAgain
+	if a.delay = min(max(a.delay*2, p.patience()), askAtMost); a.arrived > 0 {
+		a.delay = p.patience()
+	}
+	if a.first.IsZero() {
+		a.first = e.now
 	}
 	jitter := time.Duration(e.rng.Int63n(int64(a.delay/4) + 1))
 	a.arrived, a.ended, a.at = 0, false, e.now.Add(a.delay+jitter)

@@ -102,6 +102,19 @@ func TestLateAnswerIsNoReasonToAskAhead(t *testing.T) {
 	}
 }
 
+// Nor is anybody asked twice on a way of 50 ms, once that is known: it would carry everything twice (R3).
+func TestLongWay(t *testing.T) {
+	p := unheard(t, 20_000, 0)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data || typ == wire.Want }
+	for rep := p.b.e.peers.list[0].rep; rep.Have < p.a.e.log.Last; {
+		p.releaseHeld(50 * time.Millisecond)
+		p.advance(time.Millisecond / 2)
+	}
+	if n := p.a.repairs(); n > 330+2*creditFull {
+		t.Errorf("%d datagrams of repair", n)
+	}
+}
+
 // A slow link is not asked again for what is on its way.
 func TestSlowAnswerIsWaitedFor(t *testing.T) {
 	p := unheard(t, 20_000, 0)
