@@ -162,7 +162,7 @@ const MaxWarm = 64
 // each of these loads takes as long as all the rest; here none needs another's result, so they are waited for together. What it gives,
 // how many keys it met, keeps the loads from being left out as useless.
 func (t *Table[K, V]) Warm(keys []*K) (found int) {
-	var refs [2 * MaxWarm]Ref
+	var refs, seconds [2 * MaxWarm]Ref
 	keys = keys[:min(len(keys), MaxWarm)]
 	buckets := uint32(1)<<t.level + t.split
 	grows := max(0, min(len(keys), t.count+len(keys)-int(buckets), int(uint32(1)<<t.level-t.split)))
@@ -176,7 +176,13 @@ func (t *Table[K, V]) Warm(keys []*K) (found int) {
 	for i, r := range refs[:len(keys)+grows] {
 		refs[i] = 0
 		if r != 0 {
-			refs[i] = t.Entry(r).head
+			e := t.Entry(r)
+			refs[i], seconds[i] = e.head, e.next
+		}
+	}
+	for _, r := range seconds[:len(keys)+grows] { // there are few with more
+		if r != 0 && t.Entry(r).used {
+			found++
 		}
 	}
 	for _, c := range refs[:len(keys)] {

@@ -270,11 +270,11 @@ func (f *Flow) SourceNAT() (addr Addr, l4 uint16, ok bool) { return SourceNAT(&f
 
 // SourceNAT of a key and its value: the reply direction does not lead back to the original source.
 func SourceNAT(k *Key, v *Value) (addr Addr, l4 uint16, ok bool) {
-	inv := k.Inverse()
+	l4 = v.Reply.DstL4
 	if k.L4 == ICMP || k.L4 == ICMPv6 {
-		return v.Reply.Dst, v.Reply.SrcL4, v.Reply.Dst != inv.Dst || v.Reply.SrcL4 != inv.SrcL4
+		l4 = v.Reply.SrcL4 // the id, which is the same in both directions
 	}
-	return v.Reply.Dst, v.Reply.DstL4, v.Reply.Dst != inv.Dst || v.Reply.DstL4 != inv.DstL4
+	return v.Reply.Dst, l4, l4 != k.SrcL4 || v.Reply.Dst != k.Src
 }
 
 // DestNAT says whether the destination was translated, and to what.
@@ -282,11 +282,10 @@ func (f *Flow) DestNAT() (addr Addr, l4 uint16, ok bool) { return DestNAT(&f.Key
 
 // DestNAT of a key and its value: the reply does not come from the original destination.
 func DestNAT(k *Key, v *Value) (addr Addr, l4 uint16, ok bool) {
-	inv := k.Inverse()
 	if k.L4 == ICMP || k.L4 == ICMPv6 {
-		return v.Reply.Src, 0, v.Reply.Src != inv.Src
+		return v.Reply.Src, 0, v.Reply.Src != k.Dst
 	}
-	return v.Reply.Src, v.Reply.SrcL4, v.Reply.Src != inv.Src || v.Reply.SrcL4 != inv.SrcL4
+	return v.Reply.Src, v.Reply.SrcL4, v.Reply.SrcL4 != k.DstL4 || v.Reply.Src != k.Dst
 }
 
 // String is for people: protocol and the original direction.
