@@ -95,6 +95,13 @@ func decodeRare(typ uint16, v []byte, f *flow.Flow, x *flow.Extra) error {
 // decodeTuple reads one direction into *t; protocol and zone go into *k. A zone inside a tuple is one of
 // that direction only, dir.
 func decodeTuple(b []byte, family uint8, k *flow.Key, t *flow.Tuple, dir uint8) error {
+	if decodePlain(b, family, k, t) {
+		return nil
+	}
+	return decodeAnyTuple(b, family, k, t, dir)
+}
+
+func decodeAnyTuple(b []byte, family uint8, k *flow.Key, t *flow.Tuple, dir uint8) error {
 	var ip, proto bool
 	for len(b) > 0 {
 		typ, v, rest, err := next(b)
