@@ -30,6 +30,9 @@ type held struct {
 const (
 	// tombstoneWait is how long rtnetlink may come after conntrack's event.
 	tombstoneWait = 100 * time.Millisecond
+	// decideTogether is how much longer one waits if nothing happens meanwhile: where connections end all the time, a Step of
+	// its own for each, and the datagram that tells of it, would be half of all wake-ups.
+	decideTogether = 10 * time.Millisecond
 	// leftBefore is how long rtnetlink may come before it.
 	leftBefore = time.Second
 	// rememberLeft bounds how long a lost event, which only a dump brings to light, may have been lost before.
@@ -59,7 +62,7 @@ func (v *evictor) holds(c *copyOf) bool { return c != nil && c.Bits&(cache.Waiti
 
 func (v *evictor) deadline() time.Time {
 	if len(v.waiting) > 0 {
-		return v.waiting[0].at
+		return v.waiting[0].at.Add(decideTogether)
 	}
 	if len(v.evicted) > 0 {
 		return v.evicted[0].at

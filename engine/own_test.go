@@ -85,3 +85,31 @@ func TestADumpShowsNotWhatCameAfterAnEviction(t *testing.T) {
 	p.a.wantLists(0, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestEndsAreDecidedTogether: ends of translated flows, one each millisecond, are told in few datagrams.
+func TestEndsAreDecidedTogether(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	var flows []flow.Flow
+	for i := range 8 {
+		flows = append(flows, p.packet(p.a, conn(i, vip)))
+	}
+	p.advance(200 * time.Millisecond)
+	for _, f := range flows {
+		p.event(p.a, flow.EventDestroy, f)
+		p.advance(time.Millisecond)
+	}
+	told := 0
+	p.lose = func(from *fake, typ wire.Type) bool {
+		if from == p.a && typ == wire.Data {
+			told++
+		}
+		return false
+	}
+	p.advance(tombstoneWait - 10*time.Millisecond)
+	p.b.wantLists(0, len(flows))
+	p.advance(decideTogether + 10*time.Millisecond)
+	p.b.wantLists(0, 0)
+	if told > 2 {
+		t.Errorf("told in %d datagrams", told)
+	}
+}
