@@ -230,22 +230,20 @@ func translatesDest(l4 uint8) bool {
 	return false
 }
 
-// appendNAT asks for the translation to exactly one address and, with key, one port or ICMP id.
+// appendNAT asks for the translation to exactly one address and, with key, one port or ICMP id: the kernel takes
+// the lower end of a range for the upper one where that is not told (nf_nat_core.c).
 func appendNAT(b []byte, typ uint16, f *flow.Flow, addr flow.Addr, l4 uint16, key bool) []byte {
 	at := len(b)
 	b = begin(b, typ)
 	if f.L3 == flow.IPv4 {
 		b = putBytes(b, ctaNATv4Min, addr[:4])
-		b = putBytes(b, ctaNATv4Max, addr[:4])
 	} else {
 		b = putBytes(b, ctaNATv6Min, addr[:])
-		b = putBytes(b, ctaNATv6Max, addr[:])
 	}
 	if key {
 		inner := len(b)
 		b = begin(b, ctaNATProto)
 		b = put16(b, ctaProtoNATMin, l4)
-		b = put16(b, ctaProtoNATMax, l4)
 		b = end(b, inner)
 	}
 	return end(b, at)

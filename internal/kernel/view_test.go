@@ -93,15 +93,15 @@ func translate(t testing.TB, tuple, nat []byte, v4, v6, port uint16) []byte {
 	ip, proto := parse(t, tr[ctaTupleIP]), parse(t, tr[ctaTupleProto])
 	for typ, pair := range map[uint16][2]uint16{v4: {ctaNATv4Min, ctaNATv4Max}, v6: {ctaNATv6Min, ctaNATv6Max}} {
 		if a, ok := n[pair[0]]; ok {
-			if !slices.Equal(a, n[pair[1]]) {
-				t.Fatal("a range of addresses")
-			}
 			ip[typ] = a
+		}
+		if _, ok := n[pair[1]]; ok {
+			t.Fatal("a range of addresses")
 		}
 	}
 	if p, ok := n[ctaNATProto]; ok {
 		r := parse(t, p)
-		if !slices.Equal(r[ctaProtoNATMin], r[ctaProtoNATMax]) {
+		if _, ok := r[ctaProtoNATMax]; ok {
 			t.Fatal("a range of ports")
 		}
 		for _, id := range []uint16{ctaProtoICMPID, ctaProtoICMPv6ID} {
