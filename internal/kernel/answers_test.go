@@ -5,6 +5,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -126,5 +127,26 @@ func TestPacketsOfAnEntry(t *testing.T) {
 		if got := packets(&m); got != c.want {
 			t.Errorf("%d packets, want %d", got, c.want)
 		}
+	}
+}
+
+// TestOnlyTheFirstWaitIsHidden from Go's scheduler, which it would hold up: a batch that took long is followed by ones that are
+// told, until one is short again.
+func TestOnlyTheFirstWaitIsHidden(t *testing.T) {
+	var how string
+	var took time.Duration
+	now := time.Unix(0, 0)
+	write := func(s string) func(int, []byte) error {
+		return func(int, []byte) error {
+			how, now = how+s, now.Add(took)
+			return nil
+		}
+	}
+	w := Writer{atOnce: write("h"), patiently: write("t"), now: func() time.Time { return now }}
+	for _, took = range []time.Duration{0, workAtMost, time.Second, time.Second, 0, 0} {
+		_ = w.send()
+	}
+	if how != "hhhtth" {
+		t.Errorf("%s", how)
 	}
 }

@@ -225,3 +225,26 @@ func TestTimer(t *testing.T) {
 	}
 	timer.Set(began)
 }
+
+// TestReadNow does not wait.
+func TestReadNow(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	into := make([]byte, 16)
+	if n, err := ReadNow(fds[0], into); err != unix.EAGAIN {
+		t.Errorf("%d, %v of nothing", n, err)
+	}
+	if err := Write(fds[1], []byte("there")); err != nil {
+		t.Error(err)
+	}
+	if n, err := ReadNow(fds[0], into); err != nil || string(into[:n]) != "there" {
+		t.Errorf("%q, %v", into[:max(n, 0)], err)
+	}
+	if err := Write(-1, into); err != unix.EBADF {
+		t.Errorf("%v of no file", err)
+	}
+}
