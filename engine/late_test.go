@@ -370,3 +370,35 @@ func TestWhoIsSilentKnowsLess(t *testing.T) {
 	}
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
 }
+
+// TestWhatAnUpdateMetOfTheNextEntry is put right, although an event of the entry before came between them (268).
+func TestWhatAnUpdateMetOfTheNextEntry(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.advance(time.Second)
+	next := f
+	next.Mark = 9
+	p.a.kernel[f.Key] = next // unheard
+	p.swap(p.b, p.a)
+	p.a.wantOps("update 1")
+	if got := p.a.kernel[f.Key].Mark; got != f.Mark {
+		t.Fatalf("the update left mark %d", got)
+	}
+	all := flow.HasReply | flow.HasStatus | flow.HasProtoInfo | flow.HasMark | flow.HasTimeout
+	p.tell(p.a, &KernelEvents{Events: []flow.Event{
+		{Kind: flow.EventUpdate, Flow: f, Has: all},
+		{Kind: flow.EventDestroy, Flow: f, Has: flow.HasTimeout},
+		{Kind: flow.EventNew, Flow: next, Has: all},
+	}})
+	p.advance(500 * time.Millisecond)
+	p.a.wantLists(1, 0)
+	if got := p.a.kernel[f.Key].Mark; got != next.Mark {
+		t.Errorf("the kernel has mark %d", got)
+	}
+	if own := p.a.e.log.Lives(p.a.e.tbl.Find(&f.Key)); own == nil || own.Value.Mark != next.Mark {
+		t.Errorf("own %+v", own)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

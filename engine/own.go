@@ -181,6 +181,9 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 	if ent.Kern&kFlight != 0 {
 		ent.Kern |= kGone // the answer under way is older than this
 	}
+	if ent.Kern&kRewrite != 0 && e.role.is != Standby {
+		ent.Due = max(e.seconds(), 1) // what came after what it told may have met the next one, too, see overtook
+	}
 	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace | kNoMaster | kNoHelper | kReborn
 	own := e.log.Lives(r)
 	if e.evict.holds(own) {
