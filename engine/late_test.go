@@ -402,3 +402,24 @@ func TestWhatAnUpdateMetOfTheNextEntry(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestACloseThatAnotherNodeTells of a connection that was taken over from one that had not heard of it (64837, 70135).
+func TestACloseThatAnotherNodeTells(t *testing.T) {
+	p, c := threeNodes(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return from == c || to == c }
+	p.notice(c, vrrp.Master)
+	p.settle()
+	closed := f
+	closed.State, closed.Timeout = flow.TCPTimeWait, 100
+	p.event(c, flow.EventUpdate, closed)
+	p.notice(c, vrrp.Backup)
+	p.swap(p.a, p.b)
+	p.cut = nil
+	p.advance(3 * time.Second)
+	if got := p.b.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
+		t.Errorf("%+v", got)
+	}
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}

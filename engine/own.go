@@ -257,7 +257,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 		e.internal(r).Destroyed++
 	}
 	c := e.log.Put(r, fresh)
-	c.Bits &^= cache.Dead | cache.Silent // a packet met it here
+	c.Bits &^= cache.Dead | cache.Silent | cache.Told // a packet met it here
 	e.setValue(c, &v, x)
 	e.tbl.Entry(r).Shape = shape(&ev.Flow.Key, &v.Reply, x)
 	if created {

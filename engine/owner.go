@@ -179,6 +179,9 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	}
 	f := e.flowOf(r, from)
 	own := e.log.Put(r, true)
+	if from == c {
+		own.Bits |= cache.Told
+	}
 	e.setValue(own, &f.Value, f.Extra)
 	e.dropAside(r)
 	e.internal(r).Created++
@@ -263,7 +266,7 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	if e.isClosed(r, own) && own.Value.State == c.Value.State {
 		return // it only waits for its end
 	}
-	notHere := own.Seq <= e.purge.last // since we stepped down
+	notHere := own.Seq <= e.purge.last || own.Bits&cache.Told != 0 // since we stepped down
 	closed := notHere && e.isClosed(r, c) && !flow.Closed(&ent.Key, &own.Value.Value)
 	metElsewhere := notHere && e.role.is == TakingOver // later packets may have come here without an event
 	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent) || closed
@@ -277,6 +280,7 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 			f.State, f.Timeout = state, left
 		}
 		own = e.log.Put(r, false) // so the other node's state is the newer
+		own.Bits |= cache.Told
 		e.setValue(own, &f.Value, f.Extra)
 		e.internal(r).Updated++
 	}
@@ -286,7 +290,7 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 // wentOnThere gives own entry r, adopted from what copy c was before and not met here since, the state that c tells now.
 func (e *Engine) wentOnThere(r ref, c *copyOf) {
 	own := e.log.Lives(r)
-	if own == nil || own.Seq != own.Born || own.Value.State == c.Value.State || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
+	if own == nil || own.Bits&cache.Told == 0 || own.Value.State == c.Value.State || own.Value.Reply != c.Value.Reply || e.evict.holds(own) {
 		return
 	}
 	own = e.log.Put(r, false)

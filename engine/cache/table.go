@@ -67,6 +67,7 @@ const (
 	Evicted                  // gone from the kernel with an address, kept
 	Waiting                  // a tombstone that waits for the decision between ended and evicted
 	Silent                   // only the kernel's table has told of it, no event ever
+	Told                     // ours as another node told it: no packet has met it here since
 	Tomb    = Ended | Yielded
 )
 
