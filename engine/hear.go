@@ -272,6 +272,11 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 // kernel has of it, perhaps translated otherwise, would be there as long as a suspect, and a takeover would go on with it.
 func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
 	own := e.log.Lives(r)
+	left := e.evict.holds(own) && e.tbl.Of(r, kernelOwner) == nil
+	if left && what == cache.Reborn && p.role != Standby && c.Value.Reply == own.Value.Reply {
+		e.endOwn(r, cache.Yielded) // it left with the address to where p is, and has ended there
+		return
+	}
 	if own == nil || e.evict.holds(own) || !e.isBehind(p, r, c, own) {
 		return
 	}

@@ -403,6 +403,31 @@ func TestWhatAnUpdateMetOfTheNextEntry(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestWhatLeftAndEndedElsewhere, with the address, does not come back with it: the next one under its key is there (71218).
+func TestWhatLeftAndEndedElsewhere(t *testing.T) {
+	p := activeAndStandby(t, warm)
+	vipOf := &Addresses{Addrs: []netip.Addr{vipNet}}
+	p.tell(p.a, vipOf)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.b.late = everything
+	p.move(p.a, p.b)
+	p.advance(20 * time.Millisecond)
+	f.Mark = 7
+	p.packet(p.b, f)
+	p.advance(20 * time.Millisecond)
+	p.tell(p.a, &Addresses{})
+	p.tell(p.a, vipOf)
+	p.b.answer()
+	p.move(p.b, p.a)
+	p.advance(time.Second)
+	if got := p.a.kernel[f.Key].Mark; got != 7 {
+		t.Errorf("%v", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestACloseThatAnotherNodeTells of a connection that was taken over from one that had not heard of it (64837, 70135).
 func TestACloseThatAnotherNodeTells(t *testing.T) {
 	p, c := threeNodes(t)
