@@ -428,6 +428,29 @@ func TestWhatLeftAndEndedElsewhere(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestACloseOfWhatWasWrittenForTheLeader: a connection that closed here, and left with its address before that was heard, is
+// closed in the kernel once this node acts again (73156).
+func TestACloseOfWhatWasWrittenForTheLeader(t *testing.T) {
+	p := activeAndStandby(t)
+	vipOf := &Addresses{Addrs: []netip.Addr{vipNet}}
+	p.tell(p.a, vipOf)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	f.State, f.Timeout = flow.TCPTimeWait, 100
+	p.event(p.a, flow.EventUpdate, f)
+	p.evicts(p.a, f)
+	p.move(p.a, p.b)
+	p.advance(4 * time.Second)
+	p.tell(p.a, vipOf)
+	p.move(p.b, p.a)
+	p.advance(time.Second)
+	if got := p.a.kernel[f.Key].State; got != flow.TCPTimeWait {
+		t.Errorf("state %v", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestACloseThatAnotherNodeTells of a connection that was taken over from one that had not heard of it (64837, 70135).
 func TestACloseThatAnotherNodeTells(t *testing.T) {
 	p, c := threeNodes(t)
