@@ -403,6 +403,24 @@ func TestWhatAnUpdateMetOfTheNextEntry(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
+// TestWhatHidAnotherEndsLate: what this node had from before its takeover ended moments ago, and nobody has told it. What was
+// the leader's under that key is adopted then (62527).
+func TestWhatHidAnotherEndsLate(t *testing.T) {
+	p := activeAndStandby(t)
+	old := p.packet(p.b, conn(1, noNAT))
+	p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	delete(p.b.kernel, old.Key)
+	p.move(p.a, p.b)
+	p.advance(300 * time.Millisecond)
+	p.ranOut(p.b, old)
+	p.advance(300 * time.Millisecond)
+	if got := p.b.kernel[old.Key].Reply; got != conn(1, vip).Reply {
+		t.Errorf("%v", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestWhatLeftAndEndedElsewhere, with the address, does not come back with it: the next one under its key is there (71218).
 func TestWhatLeftAndEndedElsewhere(t *testing.T) {
 	p := activeAndStandby(t, warm)

@@ -221,9 +221,17 @@ func (e *Engine) perhapsOlder(own *copyOf) bool {
 	return own.Bits&cache.Silent != 0 && !e.dump.lost.IsZero()
 }
 
-// leaderAgain makes room at a Standby for what the leader lists under the key of an own flow that ended.
+// leaderAgain makes room for what the leader lists under the key of an own flow that ended; at a node that has taken over
+// since, for what is still to be adopted there.
 func (e *Engine) leaderAgain(r ref) {
-	if e.role.is == Standby && e.leaderLists(r) != nil {
+	switch {
+	case e.role.is != Standby:
+		e.eachListed(r, func(p *peer, c *copyOf) {
+			if p.adoptable() && !(p.live(e.now) && p.role == Active) {
+				e.adopt(p, r, c)
+			}
+		})
+	case e.leaderLists(r) != nil:
 		e.againSoon(r)
 	}
 }
@@ -331,12 +339,24 @@ func (e *Engine) endOwn(r ref, kind cache.Bits) {
 		return
 	}
 	e.dump.hidden = e.dump.hidden || kind == cache.Yielded && own.Bits&cache.Silent != 0
+	old := own.Seq <= e.role.from && e.now.Sub(e.role.fromAt) <= liveFor
 	e.log.End(r, e.asDecided(kind))
 	e.unfail(e.tbl.Entry(r))
 	e.internal(r).Destroyed++
 	if kind == cache.Ended && e.role.is != Standby {
-		e.markDead(r, ownOwner)
+		e.endedAsOurs(r, own, old)
 	}
+}
+
+// endedAsOurs says of every peer's copy of entry r that it ended with own. One that is translated otherwise is another
+// connection: an own one that is old ended before this node took over, most likely, and had hidden it.
+func (e *Engine) endedAsOurs(r ref, own *copyOf, old bool) {
+	e.eachListed(r, func(p *peer, c *copyOf) {
+		if !old || c.Value.Reply == own.Value.Reply {
+			c.Bits |= cache.Dead
+			p.marked = true
+		}
+	})
 }
 
 // asDecided adds to an end that this node saw while it acted that this counts (O3).

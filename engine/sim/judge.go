@@ -180,8 +180,8 @@ func (j *judge) takenOver(n *node) {
 			if have && o.Bits&(cache.Waiting|cache.Evicted) != 0 {
 				continue
 			}
-			if !in.Complete && have && o.Present {
-				continue // the dump that is under way will find it missing
+			if have && o.Present && (!in.Complete || j.justGone(n, o.Flow.Mark)) {
+				continue // the event or the dump that is under way will tell that it is missing
 			}
 			if n.kern.table[l.Flow.Key] == nil && !j.justGone(n, l.Flow.Mark) && !lacks[l.Flow.Key] {
 				lacks[l.Flow.Key] = true
@@ -198,7 +198,7 @@ func (j *judge) takenOver(n *node) {
 // justGone says that the kernel dropped that incarnation so lately that its event may be on the way.
 func (j *judge) justGone(n *node, mark uint32) bool {
 	e, ok := n.kern.gone[mark]
-	return ok && j.w.now.Sub(e.at) < 1500*time.Millisecond
+	return ok && (j.w.now.Sub(e.at) < 1500*time.Millisecond || n.kern.unread(mark))
 }
 
 // follow reads what the step added to the own log.

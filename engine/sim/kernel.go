@@ -90,6 +90,11 @@ func (k *kernel) remove(e *kentry, how string) {
 	k.gone[e.f.Mark] = ending{k.n.w.now, how}
 }
 
+// unread says that the end of that incarnation waits to be told, or was lost.
+func (k *kernel) unread(mark uint32) bool {
+	return k.lost || slices.ContainsFunc(k.events, func(ev flow.Event) bool { return ev.Kind == flow.EventDestroy && ev.Flow.Mark == mark })
+}
+
 // destroy removes e as the kernel does, with an event.
 func (k *kernel) destroy(e *kentry, how string) {
 	if k.table[e.f.Key] != e {

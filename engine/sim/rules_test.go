@@ -60,7 +60,7 @@ var rules = []struct{ name, file, old, new string }{
 		"	case e.role.is == Standby && p == e.peers.leader:\n		if ended", "	case e.role.is == Standby && (ended || p == e.peers.leader):\n		if ended"},
 	{"O3: the leader's end marks no other copy", "owner.go", "	e.markDead(r, p.owner)\n", ""},
 	{"O3: an end here marks no other copy", "own.go",
-		"	if kind == cache.Ended && e.role.is != Standby {\n		e.markDead(r, ownOwner)\n	}\n", ""},
+		"	if kind == cache.Ended && e.role.is != Standby {\n		e.endedAsOurs(r, own, old)\n	}\n", "	_ = old\n"},
 	{"R4: an end is forgotten before it has gone out", "peers.go",
 		"	upTo := e.send.sent\n", "	upTo := e.log.Last\n"},
 	{"R4: a question from 0 is never answered by RESTART", "repair.go",
