@@ -95,7 +95,7 @@ func (e *Engine) takeOver(reason string) {
 			e.endOwn(r, cache.Yielded) // it left with an address, and nobody misses it
 		case kern&kPresent == 0 || kern&kRewrite != 0:
 			e.dirty(r)
-		case kern&kLiberal != 0 && e.isClosed(r, c):
+		case kern&kLiberal != 0 && c.Bits&cache.Told == 0 && e.isClosed(r, c):
 			e.rewrite(r) // it may have been written as the leader listed it, which had not heard of that
 		}
 	})
