@@ -116,8 +116,12 @@
 //   - A delete goes by tuple: what it took away is perhaps an entry of whose beginning an event tells only afterwards. Who
 //     acts makes it again (9483, 5682), a standby looks (4443).
 //   - A challenge is sealed with the key that was heard: else nodes that begin anew while keys are changed do not meet.
-//   - A connection that was taken over as it was before, and closed as the next record of its node tells, closes here too
-//     (29335, 43842).
+//   - A connection that was taken over as it was before, and closed as the next record of its node tells, or another node's,
+//     closes here too (29335, 43842, 64837, 70135); and one that closed here and was written for the next leader, which had
+//     not heard of that, is closed in the kernel once this node acts again (73156).
+//   - What left with its address, and has begun anew where the address is, does not come back with it (71218).
+//   - What an own flow had hidden that ran out moments before the takeover, which nobody had told yet, is taken over then
+//     (62527, 77624, 56613).
 //   - After a sleep nothing is written before the events that waited have been read (48352).
 //   - Of two active nodes the last leader is believed first only while it is heard (35865).
 //
