@@ -254,6 +254,9 @@ func (e *Engine) dumpedCopy(r ref, f *flow.Flow) {
 
 func (e *Engine) dumpedOwn(r ref, f *flow.Flow, fresh bool) {
 	e.dump.differing++
+	if ent := e.tbl.Entry(r); ent.Kern&kFlight != 0 && e.role.is != Standby {
+		ent.Kern |= kAgain // what is under way is older
+	}
 	e.ownAsFound(r, f, fresh)
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ctsync/engine/cache"
+	"ctsync/engine/flow"
 )
 
 // Ends that another node tells, which acts though it does not lead us: two nodes are active, or it is not our leader yet.
@@ -25,12 +26,12 @@ func (e *Engine) endedThere(r ref) {
 	}
 }
 
-// endedSince marks what nodes that have been silent since p is active listed of a flow that p listed too, and saw end: it
+// endedSince marks what nodes that have been silent since p is active, or that do not act, list of a flow that p listed too, and saw end: it
 // took the flow over from them. They count as active until they have been silent for long, one of them as our leader. An
 // earlier run of p's own node had the same kernel: of what it listed p need not have told that it goes on.
-func (e *Engine) endedSince(p *peer, r ref, what cache.Applied) {
+func (e *Engine) endedSince(p *peer, r ref, reply flow.Tuple, what cache.Applied) {
 	e.eachListed(r, func(q *peer, c *copyOf) {
-		before := p.earlierRun(q) && !q.lastHeard.After(p.met) || what == cache.Removed && !q.lastHeard.After(p.activeFrom)
+		before := p.earlierRun(q) && !q.lastHeard.After(p.met) || what == cache.Removed && (!q.lastHeard.After(p.activeFrom) || q.role == Standby && c.Value.Reply == reply)
 		if q != p && before {
 			c.Bits |= cache.Dead
 			q.marked, q.cleared = true, false
@@ -81,7 +82,7 @@ func (e *Engine) endedEarly(p *peer, acts bool) {
 			e.endedThere(h.r)
 		}
 		if e.role.is == Standby {
-			e.endedSince(p, h.r, cache.Absent)
+			e.endedSince(p, h.r, flow.Tuple{}, cache.Absent)
 		}
 		e.release(h.r)
 	}

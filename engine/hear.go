@@ -308,9 +308,17 @@ func (e *Engine) adoptedFrom(r ref, such func(*peer) bool) bool {
 	return e.anyListed(r, func(q *peer, c *copyOf) bool { return c.Bits&cache.Adopted != 0 && such(q) })
 }
 
-// adopts says that what p tells of copy c is adopted as it comes: while taking over, and while p is being merged.
+// adopts says that what p tells of copy c is adopted as it comes: while taking over, while p is being merged, and for as long
+// as p may read events from when it acted.
 func (e *Engine) adopts(p *peer, c *copyOf) bool {
-	return e.role.is == TakingOver && p.adoptable() || e.role.is == Active && p.merging && c.Seq <= p.mergeTo
+	switch e.role.is {
+	case TakingOver:
+		return p.adoptable()
+	case Active:
+		late := p.adoptable() && p.role == Standby && e.now.Sub(p.stepped) <= eventsLate*time.Second
+		return late || p.merging && c.Seq <= p.mergeTo
+	}
+	return false
 }
 
 // bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an
@@ -353,9 +361,7 @@ func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 		e.endedThere(r)
 	case e.role.is == Standby && p != e.peers.leader:
 		e.endedThere(r)
-		if p.role == Active {
-			e.endedSince(p, r, what)
-		}
+		e.endedSince(p, r, c.Value.Reply, what)
 	}
 	if own := e.log.Lives(r); own != nil && p.role == Active && (what == cache.Added || what == cache.Reborn) {
 		own.Bits &^= cache.Dead

@@ -102,6 +102,7 @@ func (e *Engine) foundObstacle(r ref, f *flow.Flow) {
 	if o != 0 {
 		e.endOwn(o, cache.Ended)
 		e.tbl.Entry(o).Kern &^= kPresent | kLiberal
+		e.leaderAgain(o)
 		e.release(o)
 	}
 	e.tbl.Entry(r).Kern |= kFlight

@@ -140,7 +140,7 @@ func (e *Engine) leaderEnded(p *peer, r ref) {
 	if own := e.log.Lives(r); own != nil {
 		notOurs := ent.Kern&kPresent == 0 && !e.evict.holds(own)
 		switch {
-		case notOurs && (e.role.is == Standby || ent.Kern&kFlight == 0):
+		case notOurs && (e.role.is == Standby || ent.Kern&(kFlight|kRewrite) == 0): // kRewrite: a create stayed unanswered
 			e.endOwn(r, cache.Ended)
 		case e.role.is == Standby:
 			own.Bits |= cache.Dead // once our kernel has it no more: an eviction leaves it to nobody

@@ -273,6 +273,10 @@ func (e *Engine) askBusy(r ref) {
 func (e *Engine) wasBusy(r ref, res *flow.Result, gone bool) {
 	own := e.log.Lives(r)
 	there := res.Errno == 0 && !gone && res.Flow.Key == e.tbl.Entry(r).Key
+	if there && own != nil && !e.evict.holds(own) && res.Flow.Reply != own.Value.Reply && e.role.is == Active {
+		e.ownAsFound(r, &res.Flow, true) // the event that told of ours came late: another one was made since
+		return
+	}
 	if there && own != nil && !e.evict.holds(own) && res.Flow.Status&sticky&^own.Value.Status != 0 {
 		f := e.flowOf(r, own)
 		f.Status |= res.Flow.Status & sticky

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+)
+
+// What crosses on its way: an event, an answer, a record and an end may each be older than what is known already. The
+// seeds named here are of the simulation on the day when each was found.
+
+// TestWhatIsReadAfterTheStepDown was met before it: the next active node takes it over (14065).
+func TestWhatIsReadAfterTheStepDown(t *testing.T) {
+	p := activeAndStandby(t)
+	p.move(p.a, p.b)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.wantOps("create 1")
+	p.a.ops = nil
+}
+
+// TestADumpDuringAnUpdate shows what came after what is being written, which is written anew (6034).
+func TestADumpDuringAnUpdate(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.a.late = func(k flow.OpKind) bool { return k == flow.OpUpdate }
+	p.a.e.rewrite(p.a.e.tbl.Find(&f.Key))
+	p.tell(p.a, &Tick{})
+	next := f
+	next.Mark = 7
+	p.a.kernel[f.Key] = next             // unheard
+	p.tell(p.a, &Woke{For: time.Second}) // it compares
+	p.advance(100 * time.Millisecond)
+	p.a.kernel[f.Key] = f // the update is carried out
+	p.a.answer()
+	p.advance(time.Second)
+	if got := p.a.kernel[f.Key].Mark; got != 7 {
+		t.Errorf("mark %d", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatAnObstacleHadHidden is taken over: what was in the way, and goes, has the key of another node's connection (6665).
+func TestWhatAnObstacleHadHidden(t *testing.T) {
+	p := activeAndStandby(t)
+	hidden, f := conn(1, noNAT), conn(2, noNAT)
+	f.Reply.DstL4 = 7
+	old := conn(1, noNAT) // has f's reply tuple
+	old.Reply = f.Reply
+	old.Status = flow.Confirmed
+	p.packet(p.b, old)
+	p.cut = func(from, _ *fake) bool { return from == p.b }
+	p.packet(p.a, hidden)
+	p.packet(p.a, f)
+	p.advance(20 * time.Millisecond)
+	p.move(p.a, p.b)
+	p.advance(time.Second)
+	if got := p.b.kernel[hidden.Key].Reply; got != hidden.Reply {
+		t.Errorf("%v", got)
+	}
+	if got := p.b.kernel[f.Key].Reply; got != f.Reply {
+		t.Errorf("%v", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestAnEventOfWhatWasReplaced comes late, and what refuses an update is translated otherwise: that is ours (7359).
+func TestAnEventOfWhatWasReplaced(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.swap(p.a, p.b)
+	p.b.ops = nil
+	p.b.refuse = map[flow.OpKind]syscall.Errno{flow.OpUpdate: syscall.EBUSY}
+	p.hears(p.b, flow.EventNew, conn(1, noNAT), flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasTimeout)
+	p.advance(100 * time.Millisecond)
+	if own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key)); own == nil || own.Value.Reply != f.Reply {
+		t.Errorf("own %+v", own)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
