@@ -122,6 +122,12 @@
 //   - What left with its address, and has begun anew where the address is, does not come back with it (71218).
 //   - What an own flow had hidden that ran out moments before the takeover, which nobody had told yet, is taken over then
 //     (62527, 77624, 56613).
+//   - What a node reads after its step-down, of the time when it acted, is adopted as it comes (14065); what an obstacle had hidden
+//     that gives way is, too (6665).
+//   - What a dump shows while an update is under way is the newer (6034); what refuses an update and is translated otherwise
+//     has taken the place of what a late event told (7359).
+//   - An end at a node that takes over waits where a create stayed unanswered (11472), and counts against what a standby
+//     lists still (9825, 15402).
 //   - After a sleep nothing is written before the events that waited have been read (48352).
 //   - Of two active nodes the last leader is believed first only while it is heard (35865).
 //
@@ -140,6 +146,8 @@
 //     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
+//   - What an active node ended, and a standby's kernel has that began anew and found it there, may come back with an address
+//     (20293): an entry too many, until it runs out.
 //   - What ended at a node that did not lead, and is in the kernel of a third one that did not hear of it then, is there until
 //     the purge (47541): to delete it on the word of who does not lead would cost connections.
 //   - While two nodes are active each may tell ends that are none for the other; I5 excuses what an active node

@@ -200,6 +200,9 @@ func (j *judge) updating(n *node, e *kentry, f *flow.Flow) {
 	if n.doing.role != engine.Active || e.f.Mark == f.Mark || e.first == f.Mark || e.injected {
 		return
 	}
+	if e.made.Before(n.roleAt) && e.f.Mark < f.Mark {
+		return // it is from before this takeover, and another node had the next one since: marks grow
+	}
 	if j.w.now.Sub(e.made) < 5*time.Second {
 		j.w.stats["update met the next incarnation"]++ // the event that makes it good is on the way
 		return

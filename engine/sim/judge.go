@@ -174,6 +174,9 @@ func (j *judge) takenOver(n *node) {
 			if j.ranOut(n, p.Epoch, &l) {
 				continue // nobody misses it
 			}
+			if have && o.Bits&cache.Ended != 0 && p.Live && p.Role == engine.Active && o.Flow.Reply == l.Flow.Reply {
+				continue // which of the two is the newer cannot be known; it is adopted once that node steps back
+			}
 			if l.Bits&cache.Adopted != 0 && (!have || o.Bits&cache.Tomb != 0) {
 				continue // we had it, and saw it end
 			}

@@ -67,6 +67,9 @@ func (j *judge) ready(n *node, in *engine.Inspection) {
 			}
 		}
 	}
+	if n.kern.lost {
+		return // it has not been told yet that events were lost, one of which may have told it
+	}
 	excused := in.Dirty + in.Waiting + in.Outstanding + in.Held + len(n.kern.events)
 	if missing > excused {
 		j.w.fail("I2", "%s is ready and its kernel lacks %d flows, %d are on their way; one: %s seq %d present %v, there %s", n, missing, excused, show(&one.Flow), one.Seq, one.Present, there(n, one.Flow.Key))
