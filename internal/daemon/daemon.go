@@ -341,6 +341,7 @@ func (d *Daemon) hear(in []peer.Datagram) {
 		d.heard = append(d.heard, engine.Datagram{Payload: in[i].Payload, From: in[i].Addr})
 	}
 	d.loop.step(&engine.Datagrams{Datagrams: d.heard})
+	d.kernel.writeSoon(d.loop)
 }
 
 // sayStopping warns of what a stop of the node that forwards means, which a restart's is as well, for as long as it takes.

@@ -77,7 +77,7 @@ func newFake(t *testing.T, mechanism config.Mechanism) *fake {
 	f.Daemon.ready = newReadyFile(cfg.TrackFile, forwardingPath(cfg.Control), f.Daemon.log)
 	f.loop.out = outlets{
 		allEvents: func() {},
-		operate:   func(ops []flow.Op) { f.ops = append(f.ops, ops...) },
+		operate:   func(ops []flow.Op, _ bool) { f.ops = append(f.ops, ops...) },
 		dump: func(id uint64) {
 			go f.loop.step(&engine.KernelDump{Dump: id, Done: true})
 		},

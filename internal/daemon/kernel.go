@@ -16,7 +16,7 @@ import (
 // kernelEdge is the two sockets to the kernel and who uses them.
 type kernelEdge struct {
 	events *kernel.Events
-	writer *kernel.Writer
+	writer opWriter
 	gauges *kernel.Gauges
 	log    *slog.Logger
 
@@ -25,8 +25,19 @@ type kernelEdge struct {
 	queue   []flow.Op // in order
 	stopped bool
 
+	writing sync.Mutex // held by who takes the queue and carries it out; guards writer and what follows
+	ops     []flow.Op
+	done    engine.KernelResults
+
 	users sync.WaitGroup // of the writer, and dumps
 	nat   natHooks
+}
+
+// opWriter is a kernel.Writer.
+type opWriter interface {
+	Do(ops []flow.Op, results []flow.Result) []flow.Result
+	Waits() bool
+	Close()
 }
 
 // openKernel opens the writer first: its operations must be filtered out before the first one.
@@ -88,34 +99,87 @@ func (k *kernelEdge) readEvents(ctx context.Context, l *loop) error {
 	return nil
 }
 
-// operate queues operations; the slice stays the caller's.
-func (k *kernelEdge) operate(ops []flow.Op) {
+// operate queues operations; the slice stays the caller's. soon: writeSoon comes next.
+func (k *kernelEdge) operate(ops []flow.Op, soon bool) {
 	k.nat.ops(ops)
 	k.mu.Lock()
 	k.queue = append(k.queue, ops...)
 	k.mu.Unlock()
-	k.more.Signal()
+	if !soon {
+		k.more.Signal()
+	}
 }
 
 // writeOps carries out what is queued, in order, and brings the results to the loop.
 func (k *kernelEdge) writeOps(l *loop) {
-	defer k.writer.Close() // here, so that it is not in use
-	var ops []flow.Op
-	var in engine.KernelResults
-	for {
-		k.mu.Lock()
-		for len(k.queue) == 0 && !k.stopped {
-			k.more.Wait()
-		}
-		if k.stopped {
-			k.mu.Unlock()
+	defer k.closeWriter()
+	for k.awaitOps() {
+		k.writing.Lock()
+		k.write(l)
+		k.writing.Unlock()
+	}
+}
+
+// awaitOps waits until something is queued; false is after close.
+func (k *kernelEdge) awaitOps() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.queue) == 0 && !k.stopped {
+		k.more.Wait()
+	}
+	return !k.stopped
+}
+
+func (k *kernelEdge) closeWriter() {
+	k.writing.Lock() // it is not in use
+	defer k.writing.Unlock()
+	k.writer.Close()
+}
+
+// writeSoon carries out what the caller's own step has queued, if that is little: to wake the goroutine of writeOps for what a
+// standby hears in one datagram is a tenth of its cost. Where much waits both go on at the same time, and nobody who
+// hears is to wait for another process that holds the kernel's lock.
+func (k *kernelEdge) writeSoon(l *loop) {
+	switch n := k.queued(); {
+	case n == 0:
+	case n < littleToWrite && k.writing.TryLock():
+		defer k.writing.Unlock()
+		if k.writer.Waits() {
+			k.more.Signal()
 			return
 		}
-		ops, k.queue = k.queue, ops[:0]
-		k.mu.Unlock()
-		in.Results = k.writer.Do(ops, in.Results[:0])
-		l.step(&in)
+		k.write(l)
+	default:
+		k.more.Signal()
 	}
+}
+
+// littleToWrite is less than what the engine gives out in one step, or the writer carries out in one batch.
+const littleToWrite = 128
+
+// queued is how many operations wait; 0 after close.
+func (k *kernelEdge) queued() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		return 0
+	}
+	return len(k.queue)
+}
+
+// write carries out what is queued now. The queue is taken by who may carry it out, or it would not stay in order.
+func (k *kernelEdge) write(l *loop) {
+	k.mu.Lock()
+	if k.stopped {
+		k.queue = nil
+	}
+	k.ops, k.queue = k.queue, k.ops[:0]
+	k.mu.Unlock()
+	if len(k.ops) == 0 {
+		return
+	}
+	k.done.Results = k.writer.Do(k.ops, k.done.Results[:0])
+	l.step(&k.done)
 }
 
 // dumpPiece is how many entries of a dump one step takes.

@@ -35,7 +35,7 @@ type loop struct {
 // outlets carry out an Output. The lock is held: only post may wait, and no longer than a stuck link makes it.
 type outlets struct {
 	allEvents func()
-	operate   func([]flow.Op)
+	operate   func(ops []flow.Op, soon bool) // soon: who steps carries them out afterwards
 	dump      func(uint64)
 	post      func([]engine.Datagram)
 	ready     func(r engine.Readiness, role engine.Role, followed bool)
@@ -68,7 +68,8 @@ func (l *loop) stepLocked(in engine.Input) {
 		l.out.allEvents()
 	}
 	if len(out.Ops) > 0 {
-		l.out.operate(out.Ops)
+		_, heard := in.(*engine.Datagrams)
+		l.out.operate(out.Ops, heard)
 	}
 	if out.Dump != 0 {
 		l.out.dump(out.Dump)

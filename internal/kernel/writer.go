@@ -87,6 +87,9 @@ func (w *Writer) setup() error {
 // PortID is the netlink port of this writer: events that carry it were caused by it.
 func (w *Writer) PortID() uint32 { return w.port }
 
+// Waits says that the last batch had to wait for who else has the kernel change its table.
+func (w *Writer) Waits() bool { return w.waits }
+
 // Close closes the socket. A later Do gets no answers.
 func (w *Writer) Close() {
 	unix.Close(w.fd)
