@@ -14,12 +14,15 @@ import (
 
 // TestRoutineWaitsForAWakeUp: it is done at the first one once it is due, once, and has one of its own only if there is no other.
 func TestRoutineWaitsForAWakeUp(t *testing.T) {
-	l, err := newLoop(newFake(t, config.Cluster).loop.engine)
+	other := newFake(t, config.Cluster).loop
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	l, err := newLoop(other.engine)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.timer.Close()
-	l.over = true // the engine is another loop's
+	l.over = true // the engine is the other loop's
 	const every = time.Hour
 	l.routine, l.every, l.due = func() {}, every, rawio.Boottime().Add(every)
 	if l.fired() {
