@@ -480,12 +480,32 @@ func TestACloseThatAnotherNodeTells(t *testing.T) {
 	closed := f
 	closed.State, closed.Timeout = flow.TCPTimeWait, 100
 	p.event(c, flow.EventUpdate, closed)
-	p.notice(c, vrrp.Backup)
 	p.swap(p.a, p.b)
+	p.notice(c, vrrp.Backup)
 	p.cut = nil
 	p.advance(3 * time.Second)
 	if got := p.b.kernel[f.Key]; got.State != flow.TCPTimeWait || got.Timeout > 100 {
 		t.Errorf("%+v", got)
+	}
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
+// TestACloseOfARunBefore says nothing of what the node that listed it has begun since, under the same key (34210).
+func TestACloseOfARunBefore(t *testing.T) {
+	p, c := threeNodes(t)
+	closed := conn(1, noNAT)
+	closed.State, closed.Timeout = flow.TCPTimeWait, 100
+	p.cut = func(from, to *fake) bool { return from == c && to == p.a || from == p.a && to == c }
+	p.notice(c, vrrp.Master)
+	p.packet(c, closed)
+	p.advance(20 * time.Millisecond)
+	p.notice(c, vrrp.Backup)
+	p.settle()
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(100 * time.Millisecond)
+	p.swap(p.a, p.b)
+	if got := p.b.kernel[closed.Key].State; got != flow.TCPEstablished {
+		t.Errorf("state %d", got)
 	}
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
 }

@@ -266,7 +266,10 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	if e.isClosed(r, own) && own.Value.State == c.Value.State {
 		return // it only waits for its end
 	}
-	notHere := own.Seq <= e.purge.last || own.Bits&cache.Told != 0 // since we stepped down
+	notHere := own.Seq <= e.purge.last // since we stepped down
+	if own.Bits&cache.Told != 0 && !e.peers.of(c.Owner).actedUntil().Before(e.role.began) {
+		notHere = true // nor since it was adopted, and c is of a node that acted longer than the one that it was adopted from
+	}
 	closed := notHere && e.isClosed(r, c) && !flow.Closed(&ent.Key, &own.Value.Value)
 	metElsewhere := notHere && e.role.is == TakingOver // later packets may have come here without an event
 	needs := ent.Key.L4 == flow.TCP && ent.Kern&kLiberal == 0 || metElsewhere && e.ranDown(ent) || closed
