@@ -21,11 +21,18 @@ func (j *judge) creating(n *node, f *flow.Flow) {
 	for epoch, have := range s.ledTo {
 		h := j.logs[epoch]
 		seq, ok := h.ended[f.Mark]
-		if ok && seq <= have && !s.cameAfter(h, epoch, f.Mark) && !j.late(n, f, s.knewFrom(epoch, seq)) && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
+		if ok && seq <= have && !s.cameAfter(h, epoch, f.Mark) && !j.late(n, f, s.knewFrom(epoch, seq)) && !j.revived(n, f.Mark, h.endedAt[f.Mark]) && !j.livedOn(n, f.Mark, h.endedAt[f.Mark]) && !j.settledLeaderLists(n, f) {
 			j.w.fail("I5", "%s (%v) creates %v mark %d again, whose end %s told at seq %d%s", n, role, f.Key, f.Mark, h.node, seq, j.story(f.Key))
 			return
 		}
 	}
+}
+
+// livedOn says that n's own kernel had that incarnation after t, and lost it with an address while n acted: it went on there,
+// whatever another node saw end.
+func (j *judge) livedOn(n *node, mark uint32, t time.Time) bool {
+	e, ok := n.kern.gone[mark]
+	return ok && e.how == "evicted" && e.at.After(t) && j.logs[n.epoch].decided(e.at)
 }
 
 // story is what every node's log has of k.
