@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/vrrp"
 )
 
 // What crosses on its way: an event, an answer, a record and an end may each be older than what is known already. The
@@ -43,8 +44,14 @@ func TestADumpDuringAnUpdate(t *testing.T) {
 	p.a.ops, p.b.ops = nil, nil
 }
 
-// TestWhatAnObstacleHadHidden is taken over: what was in the way, and goes, has the key of another node's connection (6665).
+// TestWhatAnObstacleHadHidden is taken over, from a node that steps back and from one that does not: what was in the way, and
+// goes, has the key of its connection (6665, 36568).
 func TestWhatAnObstacleHadHidden(t *testing.T) {
+	t.Run("one active", func(t *testing.T) { obstacleHidSomething(t, func(p *pair) { p.move(p.a, p.b) }) })
+	t.Run("two", func(t *testing.T) { obstacleHidSomething(t, func(p *pair) { p.notice(p.b, vrrp.Master) }) })
+}
+
+func obstacleHidSomething(t *testing.T, takeover func(*pair)) {
 	p := activeAndStandby(t)
 	hidden, f := conn(1, noNAT), conn(2, noNAT)
 	f.Reply.DstL4 = 7
@@ -56,7 +63,7 @@ func TestWhatAnObstacleHadHidden(t *testing.T) {
 	p.packet(p.a, hidden)
 	p.packet(p.a, f)
 	p.advance(20 * time.Millisecond)
-	p.move(p.a, p.b)
+	takeover(p)
 	p.advance(time.Second)
 	if got := p.b.kernel[hidden.Key].Reply; got != hidden.Reply {
 		t.Errorf("%v", got)

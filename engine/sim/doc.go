@@ -123,7 +123,7 @@
 //   - What an own flow had hidden that ran out moments before the takeover, which nobody had told yet, is taken over then
 //     (62527, 77624, 56613).
 //   - What a node reads after its step-down, of the time when it acted, is adopted as it comes (14065); what an obstacle had hidden
-//     that gives way is, too (6665).
+//     that gives way is, too (6665, 36568).
 //   - What a dump shows while an update is under way is the newer (6034); what refuses an update and is translated otherwise
 //     has taken the place of what a late event told (7359).
 //   - An end at a node that takes over waits where a create stayed unanswered (11472), and counts against what a standby
