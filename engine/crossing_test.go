@@ -89,3 +89,20 @@ func TestAnEventOfWhatWasReplaced(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestWhatWasReopenedElsewhere is taken over: what closed here, and waits for its end, has its key (48108).
+func TestWhatWasReopenedElsewhere(t *testing.T) {
+	p := activeAndStandby(t)
+	closed := conn(1, noNAT)
+	closed.State, closed.Timeout = flow.TCPTimeWait, 100
+	p.packet(p.a, closed)
+	p.cut = func(from, _ *fake) bool { return from == p.a }
+	p.move(p.a, p.b)
+	p.packet(p.b, conn(1, vip))
+	p.advance(time.Second)
+	p.swap(p.b, p.a)
+	if got := p.a.kernel[closed.Key]; got.Reply != conn(1, vip).Reply || got.State != flow.TCPEstablished {
+		t.Errorf("%v, state %d", got.Reply, got.State)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

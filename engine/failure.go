@@ -15,6 +15,7 @@ func (e *Engine) giveUp(r ref, errno syscall.Errno) {
 	e.writer.newFailures++
 	e.writer.lastFailure = errno
 	e.endOwn(r, cache.Yielded)
+	e.leaderAgain(r) // another node's under the same key is perhaps in nobody's way
 	e.release(r)
 }
 

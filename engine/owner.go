@@ -162,7 +162,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {
 		return
 	}
-	if own := e.log.Lives(r); own != nil && !e.leftBehind(p, r, own) {
+	if own := e.log.Lives(r); own != nil && !e.leftBehind(p, r, own) && !e.reopened(p, r, own, c) {
 		e.loosen(r, own, c)
 		return
 	}
@@ -217,6 +217,13 @@ func (e *Engine) leftBehind(p *peer, r ref, own *copyOf) bool {
 		return false
 	}
 	return e.timeIsOver(r, own) || p == e.role.lastLeader && own.Seq <= e.purge.last && e.tbl.Entry(r).Kern&kFlight == 0
+}
+
+// reopened says that own entry r, from before p led us, had closed, and that p lists the connection that has its addresses and
+// ports since, translated otherwise. What our kernel has of it waits for its end, and would hide the other.
+func (e *Engine) reopened(p *peer, r ref, own, c *copyOf) bool {
+	return e.role.is == TakingOver && p == e.role.lastLeader && own.Seq <= e.purge.last && e.tbl.Entry(r).Kern&kFlight == 0 && !e.evict.holds(own) &&
+		own.Value.Reply != c.Value.Reply && e.isClosed(r, own) && !flow.Closed(&e.tbl.Entry(r).Key, &c.Value.Value)
 }
 
 // ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its
