@@ -98,31 +98,44 @@ func TestPurgeTimeout(t *testing.T) {
 			t.Parallel()
 			l := run(t, lab.Options{}, fmt.Sprintf("purge-timeout %d", seconds))
 			bothSynced(t, l, 10*time.Second)
-			// The standby's kernel gets a flow that nobody else knows.
-			inside(t, l.R2, "conntrack -I -p tcp -s 10.10.0.77 -d 192.0.2.7 --sport 7 --dport 8 --state ESTABLISHED -t 600")
-			here := func() bool { return lists(t, l.R2, "src=10.10.0.77") > 0 }
-			if !here() {
-				t.Fatal("the flow is not there")
-			}
-			if seconds == 1 {
-				end := time.Now().Add(10 * time.Second)
-				for here() && time.Now().Before(end) {
-					time.Sleep(50 * time.Millisecond)
-				}
-				s := state(t, l.R2)
-				switch {
-				case s.Activity.Takeovers > 0:
-					t.Log("the standby had the addresses for a moment, on a machine too busy for adverts: the flow was its own") // and is everybody's
-				case here() || s.Activity.Purged != 1:
-					t.Errorf("%d flows purged", s.Activity.Purged)
+			if seconds == 60 {
+				if purged, _ := purges(t, l.R2, 0, 5*time.Second); purged {
+					t.Error("purged long before its time")
 				}
 				return
 			}
-			if time.Sleep(5 * time.Second); !here() {
-				t.Error("purged long before its time")
+			for try := range 3 {
+				switch purged, acted := purges(t, l.R2, try, 10*time.Second); {
+				case purged:
+					return
+				case !acted:
+					t.Fatal("not purged")
+				}
 			}
+			t.Error("the standby had the addresses for a moment each time")
 		})
 	}
+}
+
+// purges gives the standby's kernel a flow that nobody else knows, and says whether it is purged within that time; and whether
+// the standby had the addresses meanwhile, on a machine too busy for adverts: then the flow is everybody's.
+func purges(t *testing.T, r *lab.Router, number int, within time.Duration) (purged, acted bool) {
+	t.Helper()
+	before := state(t, r).Activity
+	source := fmt.Sprintf("10.10.0.%d", 77+number)
+	inside(t, r, "conntrack -I -p tcp -s "+source+" -d 192.0.2.7 --sport 7 --dport 8 --state ESTABLISHED -t 600")
+	here := func() bool { return lists(t, r, "src="+source) > 0 }
+	if !here() {
+		t.Fatal("the flow is not there")
+	}
+	for end := time.Now().Add(within); here() && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	after := state(t, r).Activity
+	if purged = !here(); purged && after.Purged != before.Purged+1 {
+		t.Errorf("%d flows purged", after.Purged-before.Purged)
+	}
+	return purged, after.Takeovers > before.Takeovers
 }
 
 // The readiness file says 100 where a takeover loses nothing, 0 where it would, and 200 on the node that alone has everything.
