@@ -351,12 +351,7 @@ func (e *Engine) endOwn(r ref, kind cache.Bits) {
 // endedAsOurs says of every peer's copy of entry r that it ended with own. One that is translated otherwise is another
 // connection: an own one that is old ended before this node took over, most likely, and had hidden it.
 func (e *Engine) endedAsOurs(r ref, own *copyOf, old bool) {
-	e.eachListed(r, func(p *peer, c *copyOf) {
-		if !old || c.Value.Reply == own.Value.Reply {
-			c.Bits |= cache.Dead
-			p.marked = true
-		}
-	})
+	e.mark(r, cache.Dead, func(c *copyOf) bool { return !old || c.Value.Reply == own.Value.Reply })
 }
 
 // asDecided adds to an end that this node saw while it acted that this counts (O3).
@@ -368,14 +363,17 @@ func (e *Engine) asDecided(kind cache.Bits) cache.Bits {
 }
 
 // markDead says of every peer's copy of entry r, but that of owner, that this incarnation has ended (O3).
-func (e *Engine) markDead(r ref, owner uint8) { e.mark(r, owner, cache.Dead) }
+func (e *Engine) markDead(r ref, owner uint8) {
+	e.mark(r, cache.Dead, func(c *copyOf) bool { return c.Owner != owner })
+}
 
 // markAdopted says of every peer's copy of entry r that it need not be adopted any more.
-func (e *Engine) markAdopted(r ref) { e.mark(r, ownOwner, cache.Adopted) }
+func (e *Engine) markAdopted(r ref) { e.mark(r, cache.Adopted, func(*copyOf) bool { return true }) }
 
-func (e *Engine) mark(r ref, except uint8, bit cache.Bits) {
+// mark sets bit in such copies of what peers list of entry r.
+func (e *Engine) mark(r ref, bit cache.Bits, such func(c *copyOf) bool) {
 	e.eachListed(r, func(p *peer, c *copyOf) {
-		if c.Owner != except {
+		if such(c) {
 			c.Bits |= bit
 			p.marked = true
 		}
