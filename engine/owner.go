@@ -162,7 +162,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	if !c.Live() || c.Bits&(cache.Adopted|cache.Dead|cache.Refused) != 0 {
 		return
 	}
-	if own := e.log.Lives(r); own != nil && !e.leftBehind(p, r, own) && !e.reopened(p, r, own, c) {
+	if own := e.log.Lives(r); own != nil && !e.givesWay(p, r, own, c) {
 		e.loosen(r, own, c)
 		return
 	}
@@ -210,20 +210,19 @@ func (e *Engine) followed(p *peer, ent *entry) bool {
 	return e.writes() && p == e.peers.leader && e.writer.filled && ent.Kern&(kDirty|kFlight|kLater) == 0
 }
 
-// leftBehind says that own entry r, which our kernel has not, is from before p acted: what p lists under its key is the
-// newer. So it is, whoever acted, if its connection had closed and its time is over.
-func (e *Engine) leftBehind(p *peer, r ref, own *copyOf) bool {
-	if e.role.is != TakingOver || e.tbl.Entry(r).Kern&kPresent != 0 || e.evict.holds(own) {
+// givesWay says that own entry r is from before p acted, whose copy c is the newer: our kernel has it not, or it had closed and
+// waits for its end while p lists the connection that has its addresses and ports since, translated otherwise. Whoever acted,
+// what our kernel has not gives way if its connection had closed and its time is over.
+func (e *Engine) givesWay(p *peer, r ref, own, c *copyOf) bool {
+	ent := e.tbl.Entry(r)
+	if e.role.is != TakingOver || e.evict.holds(own) {
 		return false
 	}
-	return e.timeIsOver(r, own) || p == e.role.lastLeader && own.Seq <= e.purge.last && e.tbl.Entry(r).Kern&kFlight == 0
-}
-
-// reopened says that own entry r, from before p led us, had closed, and that p lists the connection that has its addresses and
-// ports since, translated otherwise. What our kernel has of it waits for its end, and would hide the other.
-func (e *Engine) reopened(p *peer, r ref, own, c *copyOf) bool {
-	return e.role.is == TakingOver && p == e.role.lastLeader && own.Seq <= e.purge.last && e.tbl.Entry(r).Kern&kFlight == 0 && !e.evict.holds(own) &&
-		own.Value.Reply != c.Value.Reply && e.isClosed(r, own) && !flow.Closed(&e.tbl.Entry(r).Key, &c.Value.Value)
+	before := p == e.role.lastLeader && own.Seq <= e.purge.last && ent.Kern&kFlight == 0
+	if ent.Kern&kPresent == 0 {
+		return before || e.timeIsOver(r, own)
+	}
+	return before && own.Value.Reply != c.Value.Reply && e.isClosed(r, own) && !flow.Closed(&ent.Key, &c.Value.Value)
 }
 
 // ranDown says that entry ent is in our kernel from before and nobody has renewed it in time, while packets of its
