@@ -267,60 +267,6 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	e.heard(p, r, c, what)
 }
 
-// hasSuccessor yields an own flow of which p, before copy c gets the value of what it lists now, has the next one: it
-// listed ours, or said that it ended, and nothing was met here since we stepped down, or adopted it. Else what our
-// kernel has of it, perhaps translated otherwise, would be there as long as a suspect, and a takeover would go on with it.
-func (e *Engine) hasSuccessor(p *peer, r ref, c *copyOf, what cache.Applied) {
-	own := e.log.Lives(r)
-	left := e.evict.holds(own) && e.tbl.Of(r, kernelOwner) == nil
-	if left && what == cache.Reborn && p.role != Standby && c.Value.Reply == own.Value.Reply {
-		e.endOwn(r, cache.Yielded) // it left with the address to where p is, and has ended there
-		return
-	}
-	if own == nil || e.evict.holds(own) || !e.isBehind(p, r, c, own) {
-		return
-	}
-	next := what == cache.Reborn && c.Value.Reply == own.Value.Reply
-	if next || what == cache.Added && (own.Bits&cache.Dead != 0 || e.adoptedFrom(r, p.earlierRun)) {
-		e.endOwn(r, cache.Yielded)
-	}
-}
-
-// isBehind says that own entry r is from before what p lists now as copy c, if it was the same before. Where p does not
-// lead us only what our kernel has not is sure not to have been met here, and what was adopted from another node is that
-// one's to follow.
-func (e *Engine) isBehind(p *peer, r ref, c, own *copyOf) bool {
-	before := own.Seq <= e.purge.last
-	if e.role.is == Standby && p == e.peers.leader {
-		return before
-	}
-	acts := e.role.is == Standby && before && p.role != Standby
-	return (acts || e.adopts(p, c)) && e.tbl.Entry(r).Kern&kPresent == 0 && !e.adoptedFrom(r, p.anotherNode)
-}
-
-func (p *peer) anotherNode(q *peer) bool { return q.name != p.name }
-
-// earlierRun says that q is the same node, before it began anew.
-func (p *peer) earlierRun(q *peer) bool { return q != p && q.name == p.name }
-
-// adoptedFrom says that entry r was adopted from such a peer.
-func (e *Engine) adoptedFrom(r ref, such func(*peer) bool) bool {
-	return e.anyListed(r, func(q *peer, c *copyOf) bool { return c.Bits&cache.Adopted != 0 && such(q) })
-}
-
-// adopts says that what p tells of copy c is adopted as it comes: while taking over, while p is being merged, and for as long
-// as p may read events from when it acted.
-func (e *Engine) adopts(p *peer, c *copyOf) bool {
-	switch e.role.is {
-	case TakingOver:
-		return p.adoptable()
-	case Active:
-		late := p.adoptable() && p.role == Standby && e.now.Sub(p.stepped) <= eventsLate*time.Second
-		return late || p.merging && c.Seq <= p.mergeTo
-	}
-	return false
-}
-
 // bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an
 // incarnation before, of which an update would leave something rare behind: labels, a helper, a master, a
 // sequence adjustment that would ruin the new connection.
