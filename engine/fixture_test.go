@@ -397,6 +397,14 @@ func (n *fake) wantLists(internal, external int) {
 	}
 }
 
+// wantClosed says that n's kernel has a connection as closed, with so many seconds left at most.
+func (n *fake) wantClosed(k flow.Key, left uint32) {
+	n.p.t.Helper()
+	if got := n.kernel[k]; got.State != flow.TCPTimeWait || got.Timeout > left {
+		n.p.t.Fatalf("%s: %+v", n.name, got)
+	}
+}
+
 func (n *fake) wantReady(r Readiness) {
 	n.p.t.Helper()
 	if n.ready != r {
