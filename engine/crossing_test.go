@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ctsync/engine/flow"
+	"ctsync/engine/wire"
 	"ctsync/vrrp"
 )
 
@@ -104,5 +105,81 @@ func TestWhatWasReopenedElsewhere(t *testing.T) {
 	if got := p.a.kernel[closed.Key]; got.Reply != conn(1, vip).Reply || got.State != flow.TCPEstablished {
 		t.Errorf("%v, state %d", got.Reply, got.State)
 	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatBeganAgainUnheard at one of two active nodes, after the other had told the end of the one before, is a connection of
+// its own: it is taken over (40162).
+func TestWhatBeganAgainUnheard(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.advance(200 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	next := f
+	next.Mark = 7
+	p.b.kernel[f.Key] = next             // unheard
+	p.tell(p.b, &Woke{For: time.Second}) // it compares
+	p.advance(time.Second)
+	p.notice(p.b, vrrp.Backup)
+	p.advance(time.Second)
+	if got := p.a.kernel[f.Key].Mark; got != next.Mark {
+		t.Errorf("mark %d", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestWhatThePurgeDeleted is not taken over from whom the leader took it: that node was cut off when the leader told the end,
+// and stepped down before (48090).
+func TestWhatThePurgeDeleted(t *testing.T) {
+	p, c := threeNodes(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(c, vrrp.Master)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
+	p.notice(p.a, vrrp.Backup)
+	p.advance(200 * time.Millisecond)
+	p.event(c, flow.EventDestroy, f)
+	p.advance(5 * time.Second)
+	p.cut = func(_, to *fake) bool { return to == p.a }
+	for range 60 {
+		if p.advance(time.Second); len(p.b.kernel) == 0 {
+			break
+		}
+		for _, n := range []*fake{p.a, p.b} { // it runs down in both
+			f.Timeout--
+			n.kernel[f.Key] = f
+		}
+	}
+	p.b.wantKernel()
+	p.swap(c, p.b)
+	p.b.wantKernel()
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
+// TestAnEndWhileACreateIsInDoubt, one that a standby sent and nobody answered before it was told to take over: what is perhaps
+// in its kernel is not told as ended (60343).
+func TestAnEndWhileACreateIsInDoubt(t *testing.T) {
+	p := activeAndStandby(t)
+	p.b.late = everything
+	f := p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.event(p.a, flow.EventDestroy, f)
+	p.notice(p.b, vrrp.Master)
+	p.advance(50 * time.Millisecond)
+	first := p.b.due[0]
+	p.b.due = p.b.due[1:]
+	first.Errno = flow.Unanswered
+	p.tell(p.b, &KernelResults{Results: []flow.Result{first}})
+	p.b.wantRole(TakingOver)
+	p.hold = nil
+	p.release(wire.Data)
+	p.b.wantKernel(1, 2)
+	p.b.wantLists(2, 0)
 	p.a.ops, p.b.ops = nil, nil
 }

@@ -251,6 +251,7 @@ func (e *Engine) againSoon(r ref) {
 func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	old := e.log.Lives(r)
 	v, x := ev.Flow.Value, ev.Flow.Extra
+	fresh = fresh || old != nil && old.Bits&cache.Dead != 0 && e.role.is != Standby
 	if !fresh {
 		before := old
 		if before == nil {

@@ -126,6 +126,7 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 	p.deleted++
 	e.count.activity.Purged++
 	e.endOwn(r, cache.Yielded)
+	e.markDead(r, e.peers.leader.owner)
 	ent.Kern |= kEnded
 	e.sendDelete(r)
 }

@@ -53,7 +53,7 @@ func (e *Engine) kernelResult(res *flow.Result) {
 		switch {
 		case res.Kind == flow.OpDelete:
 			ent.Kern &^= kPresent | kLiberal // or not: a create tells
-		case res.Kind == flow.OpCreate && e.role.is == Standby:
+		case res.Kind == flow.OpCreate && e.role.is != Active:
 			ent.Kern |= kRewrite // it may be there: another create tells
 		}
 		if res.Kind == flow.OpUpdate && e.role.is != Standby {
