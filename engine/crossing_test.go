@@ -183,3 +183,23 @@ func TestAnEndWhileACreateIsInDoubt(t *testing.T) {
 	p.b.wantLists(2, 0)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestWhatADeadNodeTellsLate: the last words of a node that stopped while it acted are still on their way, and are taken over as
+// they come (81133).
+func TestWhatADeadNodeTellsLate(t *testing.T) {
+	p := activeAndStandby(t)
+	p.hold = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data }
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(300 * time.Millisecond) // a heartbeat tells that there is something
+	p.notice(p.b, vrrp.Master)
+	p.settle()
+	p.tell(p.a, &Shutdown{})
+	p.settle()
+	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
+	p.advance(time.Second)
+	p.b.wantKernel()
+	p.release(wire.Data)
+	p.advance(100 * time.Millisecond)
+	p.b.wantKernel(1)
+	p.a.ops, p.b.ops = nil, nil
+}

@@ -293,7 +293,7 @@ func (e *Engine) peerLiveness(p *peer, live bool) {
 	}
 	e.note(n)
 	if e.role.is != Standby && p.role != Standby {
-		e.mergeOnce(p) // it was active and is silent (PROTOCOL O8)
+		e.mergeFrom(p, p.last) // it was active and is silent (PROTOCOL O8)
 	}
 }
 

@@ -94,15 +94,15 @@ func (h *history) decides() bool {
 	return n > 0 && h.active[n-1].IsZero()
 }
 
-// late says that a record by which f may have been adopted came to n only after its end, at end: a mark on a copy
-// that is not there yet is impossible.
+// late says that a record by which f may have been adopted came to n only after its end, at end, or in the same instant, in which
+// a node that slept hears everything: a mark on a copy that is not there yet is impossible.
 func (j *judge) late(n *node, f *flow.Flow, end time.Time) bool {
 	s := j.of(n)
 	for epoch, h := range j.logs {
 		if h.node == n || len(h.active) == 0 {
 			continue
 		}
-		known := s.knewAt(epoch, end)
+		known := s.knewAt(epoch, end.Add(-1))
 		for _, l := range h.recs[f.Key] {
 			if l.Flow.Mark == f.Mark && l.Bits&cache.Tomb == 0 && l.Born > known {
 				j.w.stats["adopted by a record that came after the end"]++
