@@ -93,7 +93,7 @@ func (e *Engine) endedHere(p *peer, r ref, c *copyOf) bool {
 	if t == nil || t.Bits&(cache.Ended|cache.Dead) != cache.Ended|cache.Dead || t.Seq <= e.role.from || t.Value.Reply != c.Value.Reply {
 		return false
 	}
-	if p.role != Standby && p.live(e.now) {
+	if p.acts(e.now) {
 		return t.Seq > p.actsPast
 	}
 	if t.Seq <= e.lastAt(p.actedUntil()) {
@@ -190,7 +190,7 @@ func (e *Engine) adoptionOrder() []*peer {
 		}
 	})
 	rank := func(p *peer) int {
-		acts := p.live(e.now) && p.role == Active
+		acts := p.active(e.now)
 		silent := acts && e.now.Sub(p.lastHeard) > silentFor
 		switch {
 		case p == e.role.lastLeader && !silent:
@@ -239,7 +239,7 @@ func (e *Engine) mergeFrom(p *peer, last uint64) {
 // what is not here yet.
 func (e *Engine) mergeRest() {
 	e.peers.each(func(p *peer) {
-		if p.adoptable() && !p.merging && !(p.live(e.now) && p.role == Active) && !p.rep.Complete(p.last) {
+		if p.adoptable() && !p.merging && !p.active(e.now) && !p.rep.Complete(p.last) {
 			p.merging, p.mergeTo = true, p.last
 		}
 	})

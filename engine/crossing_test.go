@@ -160,6 +160,29 @@ func TestWhatThePurgeDeleted(t *testing.T) {
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
 }
 
+// TestWhatThePurgeDeletedOfAnotherActiveNode goes on there, and is taken over from it all the same (3708).
+func TestWhatThePurgeDeletedOfAnotherActiveNode(t *testing.T) {
+	p, c := threeNodes(t)
+	f := p.packet(p.b, conn(1, noNAT)) // a suspect
+	p.cut = func(from, to *fake) bool { return from == p.a && to == c || from == c && to == p.a }
+	p.notice(c, vrrp.Master)
+	p.packet(c, f)
+	for range 60 {
+		if p.advance(time.Second); len(p.b.kernel) == 0 {
+			break
+		}
+		f.Timeout-- // it runs down
+		p.b.kernel[f.Key] = f
+	}
+	p.b.wantKernel()
+	p.notice(p.b, vrrp.Master)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(c, vrrp.Backup)
+	p.advance(time.Second)
+	p.b.wantKernel(1)
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
 // TestAnEndWhileACreateIsInDoubt, one that a standby sent and nobody answered before it was told to take over: what is perhaps
 // in its kernel is not told as ended (60343).
 func TestAnEndWhileACreateIsInDoubt(t *testing.T) {

@@ -227,7 +227,7 @@ func (e *Engine) leaderAgain(r ref) {
 	switch {
 	case e.role.is != Standby:
 		e.eachListed(r, func(p *peer, c *copyOf) {
-			if p.adoptable() && (e.role.is == TakingOver || !p.live(e.now) || p.role != Active) {
+			if p.adoptable() && (e.role.is == TakingOver || !p.active(e.now)) {
 				e.adopt(p, r, c)
 			}
 		})

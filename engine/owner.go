@@ -16,12 +16,12 @@ func (e *Engine) chooseLeader() {
 		return
 	}
 	s := &e.peers
-	if l := s.leader; l != nil && l.live(e.now) && l.role == Active {
+	if l := s.leader; l != nil && l.active(e.now) {
 		return
 	}
 	var best *peer
 	s.each(func(p *peer) {
-		if !p.live(e.now) || p.role != Active {
+		if !p.active(e.now) {
 			return
 		}
 		if best == nil || p.activeFrom.Before(best.activeFrom) ||
@@ -43,7 +43,7 @@ func (e *Engine) chooseLeader() {
 // has cleared what was noted of its flows before.
 func (e *Engine) leaderSettled() bool {
 	l := e.peers.leader
-	return l != nil && e.peers.settled && l.live(e.now) && l.role == Active && l.complete && l.proven(e.now) && (l.cleared || !l.marked)
+	return l != nil && e.peers.settled && l.active(e.now) && l.complete && l.proven(e.now) && (l.cleared || !l.marked)
 }
 
 // provenNow acts on a proof: the leader of a Standby is settled by its first one as active.

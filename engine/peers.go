@@ -85,6 +85,10 @@ const (
 
 func (p *peer) live(now time.Time) bool { return now.Sub(p.lastHeard) < liveFor && !p.leaving }
 
+// acts says that it decides, as far as is heard; active that it has done with taking over, too.
+func (p *peer) acts(now time.Time) bool   { return p.role != Standby && p.live(now) }
+func (p *peer) active(now time.Time) bool { return p.role == Active && p.live(now) }
+
 // proven says that all of its flows are here, by digest, and that it knew us when it said so (PROTOCOL R7).
 func (p *peer) proven(now time.Time) bool {
 	return !p.provenAt.IsZero() && now.Sub(p.provenAt) < liveFor && !p.leaving
@@ -335,7 +339,7 @@ func (e *Engine) twoActive(others int) {
 func (e *Engine) activePeers() string {
 	var names []string
 	e.peers.each(func(p *peer) {
-		if p.live(e.now) && p.role != Standby {
+		if p.acts(e.now) {
 			names = append(names, p.name)
 		}
 	})

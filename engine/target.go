@@ -88,4 +88,4 @@ func (e *Engine) outlived(r ref, own, leader *copyOf) bool {
 func (e *Engine) touched(r ref) bool { return e.log.Lives(r) == nil && e.tbl.Of(r, kernelOwner) != nil }
 
 // leaderActs says that the leader is live and active.
-func (e *Engine) leaderActs() bool { l := e.peers.leader; return l.live(e.now) && l.role == Active }
+func (e *Engine) leaderActs() bool { return e.peers.leader.active(e.now) }
