@@ -15,8 +15,9 @@ import (
 // settle is the least time between two looks at the host, so that a burst of changes costs few of them.
 const settle = time.Millisecond
 
-// relook is how often the host is looked at without a notice.
-const relook = 10 * time.Second
+// relook is how often the host is looked at without a notice. Nothing is known to need it, and an idle daemon's cost is its
+// wake-ups: at each 10 s it was a twelfth of it.
+const relook = time.Minute
 
 // WatchAddresses delivers every address on the links that are administratively up, sorted: once at the start
 // and then within about 10 ms of each change. It returns when ctx ends, or at once if it cannot subscribe. deliver
