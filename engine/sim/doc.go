@@ -132,6 +132,11 @@
 //     cannot be created (42364).
 //   - After a sleep nothing is written before the events that waited have been read (48352).
 //   - Of two active nodes the last leader is believed first only while it is heard (35865).
+//   - What another node ended, and a packet meets here at an active node all the same, is told as one that has begun anew (40162,
+//     93735). A create of a standby that nobody answered is in doubt at the takeover, too (60343).
+//   - What the purge deletes, since the leader lists it no more, is not taken over from a node that does not act (48090); from one
+//     that does it is (3708).
+//   - What a node that stopped while it acted tells late is adopted as it comes (81133).
 //
 // # What is known and left
 //
@@ -148,9 +153,6 @@
 //     has been silent for three seconds, even if it began anew there, where that node has not been heard to have heard us since.
 //   - An event that was queued before a dump and read after it may tell the end of the entry before the one that the dump
 //     showed, the event of which was lost. It is verified unless both look alike; the dump after that loss makes it good.
-//   - An incarnation that began while its node's events were lost looks like a change of the one before: where another node saw
-//     that end, it is not taken over (40162). Nor does an end count against what a node lists that was not heard at that time,
-//     and may act still (48090).
 //   - What an active node ended, and a standby's kernel has that began anew and found it there, may come back with an address
 //     (20293): an entry too many, until it runs out.
 //   - What ended at a node that did not lead, and is in the kernel of a third one that did not hear of it then, is there until
