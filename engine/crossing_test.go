@@ -183,6 +183,28 @@ func TestWhatThePurgeDeletedOfAnotherActiveNode(t *testing.T) {
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
 }
 
+// TestWhatThePurgeDeletedOfARunBefore is taken over all the same: the leader, which began anew with an empty kernel, never had it
+// (7144).
+func TestWhatThePurgeDeletedOfARunBefore(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
+	again := p.join("a")
+	p.notice(again, vrrp.Master)
+	for range 60 {
+		if p.advance(time.Second); len(p.b.kernel) == 0 {
+			break
+		}
+		f.Timeout-- // it runs down
+		p.b.kernel[f.Key] = f
+	}
+	p.b.wantKernel()
+	p.swap(again, p.b)
+	p.b.wantKernel(1)
+	p.a.ops, p.b.ops, again.ops = nil, nil, nil
+}
+
 // TestAnEndWhileACreateIsInDoubt, one that a standby sent and nobody answered before it was told to take over: what is perhaps
 // in its kernel is not told as ended (60343).
 func TestAnEndWhileACreateIsInDoubt(t *testing.T) {

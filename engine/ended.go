@@ -28,16 +28,23 @@ func (e *Engine) endedThere(r ref) {
 
 // endedSince marks what others list of a flow that p listed too, translated to reply, and saw end: nodes that have been silent
 // since p is active, from which it took the flow over, and those that do not act. Silent ones count as active until they
-// have been silent for long, one of them as our leader. An earlier run of p's own node had the same kernel: of what it
-// listed p need not have told that it goes on.
+// have been silent for long, one of them as our leader; what an active one lists is in doubt, until it is purged or changes. An
+// earlier run of p's own node had the same kernel: of what it listed p need not have told that it goes on.
 func (e *Engine) endedSince(p *peer, r ref, reply flow.Tuple, what cache.Applied) {
 	e.eachListed(r, func(q *peer, c *copyOf) {
 		before := p.earlierRun(q) && !q.lastHeard.After(p.met)
 		idle := !q.lastHeard.After(p.activeFrom) || q.role == Standby && c.Value.Reply == reply
-		if q != p && (before || what == cache.Removed && idle) {
+		switch {
+		case q == p:
+			return
+		case before || what == cache.Removed && idle:
 			c.Bits |= cache.Dead
-			q.marked, q.cleared = true, false
+		case what == cache.Removed && c.Value.Reply == reply:
+			c.Bits |= cache.Doubted
+		default:
+			return
 		}
+		q.marked, q.cleared = true, false
 	})
 }
 

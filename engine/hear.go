@@ -296,6 +296,9 @@ func tombBits(tomb uint8) cache.Bits {
 // while taking over every record that arrives is adopted.
 func (e *Engine) heard(p *peer, r ref, c *copyOf, what cache.Applied) {
 	ended := (what == cache.Removed || what == cache.Absent) && c.Bits&cache.Ended != 0
+	if what == cache.Changed {
+		c.Bits &^= cache.Doubted
+	}
 	if c.Bits&cache.Yielded != 0 && p.adoptable() && p.role == Standby {
 		e.wentElsewhere(r)
 	}

@@ -125,7 +125,7 @@ func (e *Engine) early(r ref) bool {
 func (e *Engine) clearMarks(p *peer) {
 	for i := ref(1); i <= e.tbl.TopCopy(); i++ {
 		if c := e.tbl.Copy(i); e.tbl.UsedCopy(i) && c.Owner == p.owner {
-			c.Bits &^= cache.Adopted | cache.Dead
+			c.Bits &^= cache.Adopted | cache.Dead | cache.Doubted
 		}
 	}
 }

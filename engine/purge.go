@@ -126,7 +126,7 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 	p.deleted++
 	e.count.activity.Purged++
 	e.endOwn(r, cache.Yielded)
-	e.mark(r, cache.Dead, func(c *copyOf) bool { return !e.peers.of(c.Owner).acts(e.now) })
+	e.mark(r, cache.Dead, func(c *copyOf) bool { return c.Bits&cache.Doubted != 0 && !e.peers.of(c.Owner).acts(e.now) })
 	ent.Kern |= kEnded
 	e.sendDelete(r)
 }

@@ -68,6 +68,7 @@ const (
 	Waiting                  // a tombstone that waits for the decision between ended and evicted
 	Silent                   // only the kernel's table has told of it, no event ever
 	Told                     // ours as another node told it: no packet has met it here since
+	Doubted                  // one of two active nodes saw this incarnation end, which the other lists: Dead if it is purged
 	Tomb    = Ended | Yielded
 )
 

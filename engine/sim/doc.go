@@ -134,8 +134,8 @@
 //   - Of two active nodes the last leader is believed first only while it is heard (35865).
 //   - What another node ended, and a packet meets here at an active node all the same, is told as one that has begun anew (40162,
 //     93735). A create of a standby that nobody answered is in doubt at the takeover, too (60343).
-//   - What the purge deletes, since the leader lists it no more, is not taken over from a node that does not act (48090); from one
-//     that does it is (3708).
+//   - What one of two active nodes ended, and the purge deletes, is not taken over from the other one (48090), unless that acts (3708).
+//     What the leader merely never had is (7144).
 //   - What a node that stopped while it acted tells late is adopted as it comes (81133).
 //
 // # What is known and left
