@@ -300,6 +300,9 @@ func TestPurgeWithoutAPacket(t *testing.T) {
 	p, f := purgeable(t)
 	for range 6 {
 		p.advance(5 * time.Second)
+		if got, want := p.b.e.Status().Kernel.Suspects, len(p.b.kernel); got != want {
+			t.Errorf("%d suspects are shown, %d are there", got, want)
+		}
 		if h, ok := p.b.kernel[f.Key]; ok {
 			h.Timeout -= 5
 			p.b.kernel[f.Key] = h

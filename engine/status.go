@@ -77,6 +77,7 @@ type KernelStats struct {
 	Created, Updated, Deleted uint64 // operations that succeeded
 	Retried                   uint64
 	Silent                    int            // flows of which no event has told since the last dump found them
+	Suspects                  int            // a standby's entries that its leader does not list, as the last dump showed: the purge's
 	Pending                   int            // entries that wait for an operation
 	Outstanding               int            // operations under way
 	Failed                    map[string]int // entries that could not be written, by reason

@@ -51,6 +51,7 @@ var (
 	operations  = desc("kernel_operations_total", "Operations on the kernel's table that succeeded.", "operation")
 	retried     = desc("kernel_operations_retried_total", "Operations whose acknowledgement was lost.")
 	pending     = desc("kernel_operations_pending", "Entries that wait for an operation.")
+	suspects    = desc("kernel_flows_suspect", "Entries of a standby's kernel that the active node has not got: they are purged unless packets meet them.")
 	failed      = desc("kernel_flows_failed", "Connections that the kernel refused and that are not in it.", "reason")
 	tableMax    = desc("kernel_table_limit", "nf_conntrack_max.")
 	tableCount  = desc("kernel_table_entries", "Entries in the kernel's table.")
@@ -165,6 +166,7 @@ func (s sink) kernel(k *engine.KernelStats) {
 	s.counter(operations, k.Deleted, "delete")
 	s.counter(retried, k.Retried)
 	s.gauge(pending, float64(k.Pending))
+	s.gauge(suspects, float64(k.Suspects))
 	s.gauge(tableMax, float64(k.TableMax))
 	s.gauge(tableCount, float64(k.TableCount))
 	for reason, n := range k.Failed {

@@ -233,7 +233,7 @@ func full() engine.Status {
 		Young:    108,
 		Internal: engine.CacheStats{Active: 101, Created: 102, CreateFailed: 103, Updated: 104, UpdateFailed: 105, Destroyed: 106, DestroyFailed: 107},
 		External: engine.CacheStats{Active: 201, Created: 202, CreateFailed: 203, Updated: 204, UpdateFailed: 205, Destroyed: 206, DestroyFailed: 207},
-		Kernel: engine.KernelStats{Events: 301, Overruns: 302, Dumps: 303, Created: 304, Updated: 305, Deleted: 306, Retried: 307, Silent: 312,
+		Kernel: engine.KernelStats{Events: 301, Overruns: 302, Dumps: 303, Created: 304, Updated: 305, Deleted: 306, Retried: 307, Silent: 312, Suspects: 313,
 			Pending: 308, Outstanding: 309, Failed: map[string]int{"no such helper": 2, "a clash": 3}, TableMax: 310, TableCount: 311},
 		Peers: []engine.PeerStatus{
 			{Name: "fw2", Epoch: "a1b2", Role: engine.Standby, Complete: true, Live: true, Proven: true, LastHeard: 120 * time.Millisecond,

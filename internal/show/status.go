@@ -198,6 +198,9 @@ func kernelLines(b *strings.Builder, k engine.KernelStats) {
 	label(b, "kernel writes", fmt.Sprintf("%d created, %d updated, %d deleted, %d retried, %d waiting",
 		k.Created, k.Updated, k.Deleted, k.Retried, k.Pending+k.Outstanding))
 	label(b, "kernel events", fmt.Sprintf("%d, %d overruns, %d dumps", k.Events, k.Overruns, k.Dumps))
+	if k.Suspects > 0 {
+		label(b, "to be purged", fmt.Sprintf("%d entries that the active node does not have: they go after purge-timeout, unless packets meet them", k.Suspects))
+	}
 	for _, reason := range slices.Sorted(maps.Keys(k.Failed)) {
 		label(b, "not in the kernel", fmt.Sprintf("%d flows: %s", k.Failed[reason], reason))
 	}

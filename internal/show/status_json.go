@@ -48,7 +48,8 @@ type kernelJSON struct {
 	Updated     uint64         `json:"updated"`
 	Deleted     uint64         `json:"deleted"`
 	Retried     uint64         `json:"retried"`
-	Silent      int            `json:"silent"` // found in the table, of which no event has told since
+	Silent      int            `json:"silent"`   // found in the table, of which no event has told since
+	Suspects    int            `json:"suspects"` // to be purged
 	Pending     int            `json:"pending"`
 	Outstanding int            `json:"outstanding"`
 	Failed      map[string]int `json:"failed"` // flows that are not in the kernel, by reason
@@ -126,7 +127,7 @@ func kernelOf(k engine.KernelStats) kernelJSON {
 	}
 	return kernelJSON{
 		Events: k.Events, Overruns: k.Overruns, Dumps: k.Dumps, Created: k.Created, Updated: k.Updated,
-		Deleted: k.Deleted, Retried: k.Retried, Silent: k.Silent, Pending: k.Pending, Outstanding: k.Outstanding, Failed: failed,
+		Deleted: k.Deleted, Retried: k.Retried, Silent: k.Silent, Suspects: k.Suspects, Pending: k.Pending, Outstanding: k.Outstanding, Failed: failed,
 		TableMax: k.TableMax, TableCount: k.TableCount,
 	}
 }
