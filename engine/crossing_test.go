@@ -248,3 +248,21 @@ func TestWhatADeadNodeTellsLate(t *testing.T) {
 	p.b.wantKernel(1)
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestWhatIsMetAfterItsEndElsewhere keeps what the event leaves out.
+func TestWhatIsMetAfterItsEndElsewhere(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, vip))
+	p.advance(200 * time.Millisecond)
+	p.notice(p.b, vrrp.Master)
+	p.advance(200 * time.Millisecond)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	f.Mark = 7
+	p.hears(p.b, flow.EventUpdate, flow.Flow{Key: f.Key, Value: flow.Value{Mark: 7}}, flow.HasMark)
+	p.advance(200 * time.Millisecond)
+	if own := p.b.e.log.Lives(p.b.e.tbl.Find(&f.Key)); own == nil || own.Value.Value != f.Value {
+		t.Errorf("%+v", own)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

@@ -247,11 +247,11 @@ func (e *Engine) againSoon(r ref) {
 	}
 }
 
-// ownFlow brings the flow of a kernel message into the own cache. What an UPDATE leaves out is as before.
+// ownFlow brings the flow of a kernel message into the own cache. What an UPDATE leaves out is as before. What another node ended,
+// and a packet meets here all the same, is told as one that has begun anew: else its end would count there.
 func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	old := e.log.Lives(r)
 	v, x := ev.Flow.Value, ev.Flow.Extra
-	fresh = fresh || old != nil && old.Bits&cache.Dead != 0 && e.role.is != Standby
 	if !fresh {
 		before := old
 		if before == nil {
@@ -261,6 +261,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 			x = e.merge(&v, x, before, ev.Has)
 		}
 	}
+	fresh = fresh || old != nil && old.Bits&cache.Dead != 0 && e.role.is != Standby
 	created := old == nil || fresh
 	if old != nil && fresh {
 		e.internal(r).Destroyed++
