@@ -138,9 +138,10 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	}
 	if f := e.flowOf(r, c); (metElsewhere || closed) && own.Value.State != f.State {
 		if !metElsewhere {
-			state, left := f.State, f.Timeout
+			there := f.Value
 			f = e.flowOf(r, own) // of the rest our kernel knows better
-			f.State, f.Timeout = state, left
+			f.State, f.Timeout = there.State, there.Timeout
+			f.Status |= there.Status & sticky
 		}
 		own = e.log.Put(r, false) // so the other node's state is the newer
 		own.Bits |= cache.Told
@@ -158,6 +159,7 @@ func (e *Engine) wentOnThere(r ref, c *copyOf) {
 	}
 	own = e.log.Put(r, false)
 	own.Value.State, own.Value.Timeout = c.Value.State, c.Value.Timeout
+	own.Value.Status |= c.Value.Status & sticky
 	e.internal(r).Updated++
 	e.rewrite(r)
 }

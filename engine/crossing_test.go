@@ -266,3 +266,22 @@ func TestWhatIsMetAfterItsEndElsewhere(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestAReplyThatIsHeardAfterATakeover, of a connection that was taken over as it was before it: the kernel learns of it, else the
+// entry may be dropped early (57600).
+func TestAReplyThatIsHeardAfterATakeover(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.State, f.Status = flow.TCPSynSent, flow.Confirmed
+	p.packet(p.a, f)
+	p.advance(200 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.event(p.a, flow.EventUpdate, conn(1, noNAT))
+	p.swap(p.a, p.b)
+	p.cut = nil
+	p.advance(3 * time.Second)
+	if got := p.b.kernel[f.Key]; got.State != flow.TCPEstablished || got.Status != conn(1, noNAT).Status {
+		t.Errorf("state %d, status %x", got.State, got.Status)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}

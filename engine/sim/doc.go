@@ -136,7 +136,8 @@
 //     93735). A create of a standby that nobody answered is in doubt at the takeover, too (60343).
 //   - What one of two active nodes ended, and the purge deletes, is not taken over from the other one (48090), unless that acts (3708).
 //     What the leader merely never had is (7144).
-//   - What a node that stopped while it acted tells late is adopted as it comes (81133).
+//   - What a node that stopped while it acted tells late is adopted as it comes (81133). What it tells of a state that was taken over
+//     as it was before is a reply, too (57600).
 //
 // # What is known and left
 //
