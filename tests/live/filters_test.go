@@ -48,6 +48,9 @@ func TestSyncAfter(t *testing.T) {
 	}
 	reconfigure(t, l.R1, "sync-after 4", "sync-after 3600")
 	await(t, "the new setting", 5*time.Second, func() bool { return bytes.Contains([]byte(said(l.R1, began)), []byte("sync-after")) })
+	if _, err := l.R1.Ask("resync"); err != nil { // what a comparison shows before its event is read has no age, and is told
+		t.Fatal(err)
+	}
 	if err := l.R1.AddFlowsFrom(300, 100); err != nil {
 		t.Fatal(err)
 	}
