@@ -25,10 +25,16 @@ type dumper struct {
 	retry      backoff
 	retryAt    time.Time // after one that failed
 	current    bool      // the own cache describes the whole table
-	silent     int       // flows that the last dump showed and of which no event has ever told
-	counting   int       // the same of the dump under way
+	shown      shown     // by the last dump
+	counting   shown     // by the one under way
 	mute       bool      // the kernel makes flows that emit no events, now
 	hidden     bool      // such a flow was left to the leader, and may be in our kernel still
+}
+
+// shown is what a dump counts.
+type shown struct {
+	silent   int // flows of which no event has ever told
+	suspects int // entries that are the purge's
 }
 
 // reconcileEvery bounds how long the end of a silent flow goes unnoticed. The kernel gives a flow what it needs to emit
@@ -55,7 +61,7 @@ func (e *Engine) beginDump() {
 		d.again = true
 		return
 	}
-	d.running, d.again, d.failed, d.differing, d.counting = true, false, false, 0, 0
+	d.running, d.again, d.failed, d.differing, d.counting = true, false, false, 0, shown{}
 	d.began, d.retryAt = e.now, time.Time{}
 	d.id++
 	if d.generation++; d.generation == 0 {
@@ -73,7 +79,7 @@ func (e *Engine) beginDump() {
 func (e *Engine) reconcile() {
 	d := &e.dump
 	again := !d.retryAt.IsZero() && !e.now.Before(d.retryAt)
-	may := d.silent > 0 || d.hidden || d.mute || e.writer.failing > 0
+	may := d.shown.silent > 0 || d.hidden || d.mute || e.writer.failing > 0
 	if !d.running && (again || may && d.first && !e.now.Before(d.next)) {
 		e.beginDump()
 	}
@@ -119,7 +125,7 @@ func (e *Engine) kernelDump(in *KernelDump) {
 		return
 	}
 	gen := d.generation
-	e.addJob(e.scanEntries(func(r ref) { e.missing(r, gen); e.countSilent(r) }))
+	e.addJob(e.scanEntries(func(r ref) { e.missing(r, gen); e.countShown(r) }))
 	e.addJob(finish(e.endDump))
 }
 
@@ -128,7 +134,7 @@ func (e *Engine) endDump() {
 	if !d.first && e.role.is == Standby {
 		e.purge.last = e.log.Last // what was here before us is no newer than a step-down
 	}
-	d.running, d.first, d.silent = false, true, d.counting
+	d.running, d.first, d.shown = false, true, d.counting
 	e.role.compared = e.role.is == Active
 	d.next, d.retry.delay = e.now.Add(reconcileEvery), 0
 	again := d.again
@@ -282,9 +288,12 @@ func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	}
 }
 
-func (e *Engine) countSilent(r ref) {
+func (e *Engine) countShown(r ref) {
 	if own := e.log.Lives(r); own != nil && own.Bits&cache.Silent != 0 {
-		e.dump.counting++
+		e.dump.counting.silent++
+	}
+	if e.tbl.Entry(r).Kern&(kPresent|kSuspect|kEnded) == kPresent|kSuspect {
+		e.dump.counting.suspects++
 	}
 }
 

@@ -19,12 +19,10 @@ type purger struct {
 	nextDump time.Time
 	yielded  time.Time
 	deleted  int
-	suspects int // that the last dump left in the kernel
-	counting int
 	again    bool // another dump is needed to judge a suspect
 }
 
-func (p *purger) reset() { p.since, p.dumped, p.theirs, p.suspects = time.Time{}, 0, 0, 0 }
+func (p *purger) reset() { p.since, p.dumped, p.theirs = time.Time{}, 0, 0 }
 
 // yieldAndPurge does a Standby's tidying.
 func (e *Engine) yieldAndPurge() {
@@ -85,7 +83,6 @@ func (e *Engine) purgeDumped() {
 	if !p.since.IsZero() && !e.dump.began.Before(p.since) {
 		p.dumped++
 	}
-	p.suspects, p.counting = p.counting, 0
 	if p.deleted > 0 {
 		e.note(Note{Kind: NotePurged, Count: p.deleted})
 		p.deleted = 0
@@ -116,7 +113,6 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 		}
 		return
 	}
-	p.counting++
 	expires := e.seconds() + f.Timeout
 	if ent.Kern&kSuspect == 0 || expires > ent.Due+refreshSlack {
 		ent.Kern |= kSuspect
@@ -128,7 +124,6 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 		return
 	}
 	p.deleted++
-	p.counting--
 	e.count.activity.Purged++
 	e.endOwn(r, cache.Yielded)
 	e.mark(r, cache.Dead, func(c *copyOf) bool { return c.Bits&cache.Doubted != 0 && !e.peers.of(c.Owner).acts(e.now) })

@@ -104,9 +104,9 @@ func (e *Engine) Status() Status {
 	}
 	k := &s.Kernel
 	k.Pending, k.Outstanding = e.writer.pending()+len(e.writer.waiting), e.writer.outstanding
-	k.Silent = e.dump.silent
+	k.Silent = e.dump.shown.silent
 	if e.role.is == Standby {
-		k.Suspects = e.purge.suspects
+		k.Suspects = e.dump.shown.suspects
 	}
 	k.TableMax, k.TableCount = e.cfg.TableMax, e.writer.tableCount
 	k.Failed = map[string]int{}
