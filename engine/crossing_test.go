@@ -111,11 +111,7 @@ func TestWhatWasReopenedElsewhere(t *testing.T) {
 // TestWhatBeganAgainUnheard at one of two active nodes, after the other had told the end of the one before, is a connection of
 // its own: it is taken over (40162).
 func TestWhatBeganAgainUnheard(t *testing.T) {
-	p := activeAndStandby(t)
-	f := p.packet(p.a, conn(1, noNAT))
-	p.advance(200 * time.Millisecond)
-	p.notice(p.b, vrrp.Master)
-	p.advance(200 * time.Millisecond)
+	p, f := twoActive(t)
 	p.event(p.a, flow.EventDestroy, f)
 	p.advance(200 * time.Millisecond)
 	next := f
@@ -145,16 +141,7 @@ func TestWhatThePurgeDeleted(t *testing.T) {
 	p.event(c, flow.EventDestroy, f)
 	p.advance(5 * time.Second)
 	p.cut = func(_, to *fake) bool { return to == p.a }
-	for range 60 {
-		if p.advance(time.Second); len(p.b.kernel) == 0 {
-			break
-		}
-		for _, n := range []*fake{p.a, p.b} { // it runs down in both
-			f.Timeout--
-			n.kernel[f.Key] = f
-		}
-	}
-	p.b.wantKernel()
+	p.purged(p.b)
 	p.swap(c, p.b)
 	p.b.wantKernel()
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
@@ -167,14 +154,7 @@ func TestWhatThePurgeDeletedOfAnotherActiveNode(t *testing.T) {
 	p.cut = func(from, to *fake) bool { return from == p.a && to == c || from == c && to == p.a }
 	p.notice(c, vrrp.Master)
 	p.packet(c, f)
-	for range 60 {
-		if p.advance(time.Second); len(p.b.kernel) == 0 {
-			break
-		}
-		f.Timeout-- // it runs down
-		p.b.kernel[f.Key] = f
-	}
-	p.b.wantKernel()
+	p.purged(p.b)
 	p.notice(p.b, vrrp.Master)
 	p.notice(p.a, vrrp.Backup)
 	p.notice(c, vrrp.Backup)
@@ -187,19 +167,12 @@ func TestWhatThePurgeDeletedOfAnotherActiveNode(t *testing.T) {
 // (7144).
 func TestWhatThePurgeDeletedOfARunBefore(t *testing.T) {
 	p := activeAndStandby(t)
-	f := p.packet(p.a, conn(1, noNAT))
+	p.packet(p.a, conn(1, noNAT))
 	p.advance(200 * time.Millisecond)
 	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
 	again := p.join("a")
 	p.notice(again, vrrp.Master)
-	for range 60 {
-		if p.advance(time.Second); len(p.b.kernel) == 0 {
-			break
-		}
-		f.Timeout-- // it runs down
-		p.b.kernel[f.Key] = f
-	}
-	p.b.wantKernel()
+	p.purged(p.b)
 	p.swap(again, p.b)
 	p.b.wantKernel(1)
 	p.a.ops, p.b.ops, again.ops = nil, nil, nil
@@ -251,11 +224,7 @@ func TestWhatADeadNodeTellsLate(t *testing.T) {
 
 // TestWhatIsMetAfterItsEndElsewhere keeps what the event leaves out.
 func TestWhatIsMetAfterItsEndElsewhere(t *testing.T) {
-	p := activeAndStandby(t)
-	f := p.packet(p.a, conn(1, vip))
-	p.advance(200 * time.Millisecond)
-	p.notice(p.b, vrrp.Master)
-	p.advance(200 * time.Millisecond)
+	p, f := twoActive(t)
 	p.event(p.a, flow.EventDestroy, f)
 	p.advance(200 * time.Millisecond)
 	f.Mark = 7

@@ -470,3 +470,23 @@ func (p *pair) ranOut(n *fake, f flow.Flow) {
 	p.hears(n, flow.EventDestroy, f, 0)
 	p.settle()
 }
+
+// aged has time pass in which no packet meets n's kernel.
+func (p *pair) aged(n *fake, d time.Duration) {
+	for range d / time.Second {
+		p.advance(time.Second)
+		for k, f := range n.kernel {
+			f.Timeout--
+			n.kernel[k] = f
+		}
+	}
+}
+
+// purged has n's kernel aged until the purge has emptied it.
+func (p *pair) purged(n *fake) {
+	p.t.Helper()
+	for end := p.now.Add(6 * purgeAfter); len(n.kernel) > 0 && p.now.Before(end); {
+		p.aged(n, time.Second)
+	}
+	n.wantKernel()
+}

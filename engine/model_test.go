@@ -11,17 +11,6 @@ import (
 
 // The rules that the models of tests/model refuted, each as it goes wrong on the engine; see docs/MODEL.md.
 
-// aged has time pass in which no packet meets n's kernel.
-func (p *pair) aged(n *fake, d time.Duration) {
-	for range d / (5 * time.Second) {
-		p.advance(5 * time.Second)
-		for k, f := range n.kernel {
-			f.Timeout -= 5
-			n.kernel[k] = f
-		}
-	}
-}
-
 // TestAnActivationThatNobodyHeard is WAS_STEPPED: what a node met while its heartbeats were lost is adopted by
 // the one that is active when they come again, and not purged.
 func TestAnActivationThatNobodyHeard(t *testing.T) {

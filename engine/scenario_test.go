@@ -297,15 +297,11 @@ func purgeable(t *testing.T) (*pair, flow.Flow) {
 }
 
 func TestPurgeWithoutAPacket(t *testing.T) {
-	p, f := purgeable(t)
+	p, _ := purgeable(t)
 	for range 6 {
-		p.advance(5 * time.Second)
+		p.aged(p.b, 5*time.Second)
 		if got, want := p.b.e.Status().Kernel.Suspects, len(p.b.kernel); got != want {
 			t.Errorf("%d suspects are shown, %d are there", got, want)
-		}
-		if h, ok := p.b.kernel[f.Key]; ok {
-			h.Timeout -= 5
-			p.b.kernel[f.Key] = h
 		}
 	}
 	p.b.wantOps("delete 9")
@@ -326,16 +322,10 @@ func TestPurgeWaitsUntilTheLeaderCouldAdopt(t *testing.T) {
 	p := activeAndStandby(t)
 	p.swap(p.a, p.b)
 	p.lose = func(from *fake, typ wire.Type) bool { return from == p.b && typ == wire.Data }
-	f := p.packet(p.b, conn(5, noNAT))
+	p.packet(p.b, conn(5, noNAT))
 	p.advance(300 * time.Millisecond)
 	p.swap(p.b, p.a)
-	for range 10 {
-		p.advance(5 * time.Second)
-		if h, ok := p.b.kernel[f.Key]; ok {
-			h.Timeout -= 5
-			p.b.kernel[f.Key] = h
-		}
-	}
+	p.aged(p.b, 50*time.Second)
 	p.b.wantKernel(5)
 	p.lose = nil
 	p.advance(time.Second)
