@@ -138,10 +138,9 @@ func (e *Engine) loosen(r ref, own, c *copyOf) {
 	}
 	if f := e.flowOf(r, c); (metElsewhere || closed) && own.Value.State != f.State {
 		if !metElsewhere {
-			there := f.Value
+			there := f.Value     // with what is left of c's time
 			f = e.flowOf(r, own) // of the rest our kernel knows better
-			f.State, f.Timeout = there.State, there.Timeout
-			f.Status |= there.Status & sticky
+			takeState(&f.Value, &there)
 		}
 		own = e.log.Put(r, false) // so the other node's state is the newer
 		own.Bits |= cache.Told
@@ -158,10 +157,15 @@ func (e *Engine) wentOnThere(r ref, c *copyOf) {
 		return
 	}
 	own = e.log.Put(r, false)
-	own.Value.State, own.Value.Timeout = c.Value.State, c.Value.Timeout
-	own.Value.Status |= c.Value.Status & sticky
+	takeState(&own.Value.Value, &c.Value.Value)
 	e.internal(r).Updated++
 	e.rewrite(r)
+}
+
+// takeState gives v the state that a connection has reached there.
+func takeState(v, there *flow.Value) {
+	v.State, v.Timeout = there.State, there.Timeout
+	v.Status |= there.Status & sticky
 }
 
 // wentElsewhere has our kernel's entry written once, for the windows: a node that was active gives the flow back,
