@@ -172,10 +172,29 @@ func TestWhatThePurgeDeletedOfARunBefore(t *testing.T) {
 	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
 	again := p.join("a")
 	p.notice(again, vrrp.Master)
+	p.b.e.count.peersLooked = p.now.Add(time.Minute) // or it would be forgotten soon after the purge
 	p.purged(p.b)
 	p.swap(again, p.b)
 	p.b.wantKernel(1)
 	p.a.ops, p.b.ops, again.ops = nil, nil, nil
+}
+
+// TestAnEndWhileItIsLookedUp, which an unanswered create has made: it goes, though nobody lists it any more when the kernel says what
+// it is (152).
+func TestAnEndWhileItIsLookedUp(t *testing.T) {
+	p := activeAndStandby(t)
+	p.b.late = everything
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.b.giveUp()
+	p.b.late = func(k flow.OpKind) bool { return k == flow.OpGet }
+	p.advance(2 * time.Second)
+	p.event(p.a, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	p.b.answer()
+	p.advance(200 * time.Millisecond)
+	p.b.wantKernel()
+	p.b.ops = nil
 }
 
 // TestAnEndWhileACreateIsInDoubt, one that a standby sent and nobody answered before it was told to take over: what is perhaps

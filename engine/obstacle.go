@@ -42,6 +42,7 @@ func (e *Engine) foundItself(r ref, f *flow.Flow) {
 	ent := e.tbl.Entry(r)
 	_, c := e.target(r)
 	if c == nil {
+		e.dirtyAgain(r) // it was asked about before the leader ended it
 		return
 	}
 	asBelieved := e.asBelieved(r, f)
