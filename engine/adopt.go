@@ -32,6 +32,9 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		from = k
 	}
 	f := e.flowOf(r, from)
+	if f.Reply == c.Value.Reply {
+		f.Status |= c.Value.Status & sticky
+	}
 	own := e.log.Put(r, true)
 	if from == c {
 		own.Bits |= cache.Told
