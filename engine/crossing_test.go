@@ -179,6 +179,47 @@ func TestWhatThePurgeDeletedOfARunBefore(t *testing.T) {
 	p.a.ops, p.b.ops, again.ops = nil, nil, nil
 }
 
+// TestAReplyThatOnlyTheLeaderSaw counts at a takeover, too: without it what our kernel has might be dropped early, and would be taken
+// for what stands in another flow's way (25296).
+func TestAReplyThatOnlyTheLeaderSaw(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	unreplied := f
+	unreplied.State, unreplied.Status = flow.TCPSynSent, flow.Confirmed
+	p.event(p.b, flow.EventUpdate, unreplied)
+	p.swap(p.a, p.b)
+	if got := p.b.kernel[f.Key].Status; got&sticky != sticky {
+		t.Errorf("status %x", got)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestAnEndWhileTheLeaderStandsBy, told by a node that is taking over from it: what the leader lists, proven, does not bring
+// that back once it is purged (20121).
+func TestAnEndWhileTheLeaderStandsBy(t *testing.T) {
+	p, c := threeNodes(t)
+	c.late = everything // its takeover takes long
+	p.packet(p.a, conn(2, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.cut = func(from, to *fake) bool { return from == p.a && to == c }
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(200 * time.Millisecond)
+	p.notice(p.a, vrrp.Backup)
+	p.notice(c, vrrp.Master)
+	p.packet(c, f)
+	p.advance(10 * time.Millisecond)
+	p.event(c, flow.EventDestroy, f)
+	p.advance(200 * time.Millisecond)
+	c.answer()
+	p.cut = func(from, to *fake) bool { return from == p.a || to == p.a }
+	p.aged(p.b, 3*purgeAfter)
+	p.b.wantKernel(2)
+	p.swap(c, p.b)
+	p.b.wantKernel(2)
+	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
 // TestAnEndWhileItIsLookedUp, which an unanswered create has made: it goes, though nobody lists it any more when the kernel says what
 // it is (152).
 func TestAnEndWhileItIsLookedUp(t *testing.T) {

@@ -55,7 +55,7 @@ func (e *Engine) provenNow(p *peer) {
 	if p != e.peers.leader || !p.proven(e.now) || e.role.is != Standby {
 		return
 	}
-	if p.complete && p.marked && !p.cleared {
+	if p.complete && p.marked && !p.cleared && !e.overruled(p) {
 		p.cleared, p.marked = true, false
 		e.clearMarks(p)
 	}
@@ -64,6 +64,11 @@ func (e *Engine) provenNow(p *peer) {
 	}
 	e.peers.settled, e.writer.left, e.role.led = true, false, true
 	e.fill()
+}
+
+// overruled says that p stands by while another node acts: what that one told of p's flows counts.
+func (e *Engine) overruled(p *peer) bool {
+	return p.role == Standby && e.peers.any(func(q *peer) bool { return q.acts(e.now) })
 }
 
 // fill brings everything that the leader lists, or has ended, to the attention of the kernel writer. Until it
