@@ -270,7 +270,7 @@ func (e *Engine) peerTimers() {
 		}
 		e.askFor(p)
 	})
-	e.twoActive(active)
+	e.twoActive()
 	e.alone(active)
 	if !e.now.Before(e.peers.pruned.Add(beatEvery)) {
 		e.peers.pruned = e.now
@@ -317,9 +317,16 @@ func (e *Engine) peerProof(p *peer, proof bool) {
 // instant.
 const twoActiveAfter = 500 * time.Millisecond
 
-func (e *Engine) twoActive(others int) {
+// twoActive notes whether others act besides this node, which is active: one that has said so for long enough, and as long as it is live.
+func (e *Engine) twoActive() {
 	s := &e.peers
-	if e.role.is != Active || others == 0 {
+	var heard time.Time // when one of them was heard last
+	s.each(func(p *peer) {
+		if p.acts(e.now) && p.lastHeard.After(heard) {
+			heard = p.lastHeard
+		}
+	})
+	if e.role.is != Active || heard.IsZero() {
 		s.twoFrom = time.Time{}
 		if s.two {
 			s.two = false
@@ -330,7 +337,7 @@ func (e *Engine) twoActive(others int) {
 	if s.twoFrom.IsZero() {
 		s.twoFrom = e.now
 	}
-	if !s.two && e.now.Sub(s.twoFrom) >= twoActiveAfter {
+	if !s.two && heard.Sub(s.twoFrom) >= twoActiveAfter {
 		s.two = true
 		e.note(Note{Kind: NoteTwoActive, Peer: e.activePeers()})
 	}
