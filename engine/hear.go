@@ -125,6 +125,7 @@ func (e *Engine) beatSays(p *peer, h *wire.Header, b *wire.Heartbeat) {
 	e.roleSays(p, role, b)
 	e.endedEarly(p, acts)
 	e.prove(p, h, b)
+	e.paceBeat()
 }
 
 // roleSays takes a peer's role. Its activation number tells also of an activation that was not heard.

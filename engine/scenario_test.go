@@ -555,7 +555,62 @@ func TestQuietHeartbeats(t *testing.T) {
 	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a }
 	p.advance(2 * time.Second)
 	p.lose = nil
-	if n := beats(time.Second); n < 6 {
+	if n := beats(time.Second); n < 4 {
 		t.Errorf("%d heartbeats in the second after some were lost", n)
 	}
+}
+
+// TestQuietHeartbeatsGoTogether: what costs an idle node is to wake up, so one heartbeat has the others follow at once.
+func TestQuietHeartbeatsGoTogether(t *testing.T) {
+	p, c := threeNodes(t)
+	p.advance(4 * purgeAfter) // the purge's dumps are over
+	p.b.e.send.nextBeat = p.b.e.send.nextBeat.Add(130 * time.Millisecond)
+	c.e.send.nextBeat = c.e.send.nextBeat.Add(290 * time.Millisecond)
+	p.advance(2 * time.Second)
+	sent, at := map[*fake]int{}, map[time.Time]bool{}
+	p.lose = func(from *fake, typ wire.Type) bool {
+		sent[from]++
+		at[p.now] = true
+		return false
+	}
+	p.advance(5 * time.Second)
+	for n, beats := range sent {
+		if beats < 9 || beats > 11 {
+			t.Errorf("%s: %d heartbeats in 5 s", n.name, beats)
+		}
+	}
+	if len(sent) != 3 || len(at) > 11 {
+		t.Errorf("%d nodes, %d times", len(sent), len(at))
+	}
+	p.cut = func(from, _ *fake) bool { return from == p.a } // whoever began before
+	p.advance(time.Second)
+	sent = map[*fake]int{}
+	p.advance(2 * time.Second)
+	for n, beats := range sent {
+		if beats < 3 {
+			t.Errorf("%s: %d heartbeats in 2 s without those of a", n.name, beats)
+		}
+	}
+}
+
+// TestTwoActiveWithLosses: that another node acts is not forgotten, and told again, for one heartbeat that is lost.
+func TestTwoActiveWithLosses(t *testing.T) {
+	p := activeAndStandby(t)
+	p.notice(p.b, vrrp.Master)
+	p.advance(20 * time.Second)
+	n := 0
+	p.lose = func(_ *fake, typ wire.Type) bool {
+		n++
+		return typ == wire.Beat && n%5 == 0
+	}
+	p.a.notes, p.b.notes = nil, nil
+	p.advance(time.Minute)
+	for _, f := range p.all {
+		for _, note := range f.notes {
+			if note.Kind == NoteOneActive || note.Kind == NoteTwoActive {
+				t.Fatalf("%s: %+v", f.name, note)
+			}
+		}
+	}
+	p.a.ops, p.b.ops = nil, nil
 }

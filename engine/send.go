@@ -17,6 +17,7 @@ type sender struct {
 	flushed  time.Time
 	nextBeat time.Time
 	beatNow  bool
+	joins    bool      // the next heartbeat goes out with one that was heard
 	told     uint64    // end of the own log as of the last heartbeat
 	stirred  time.Time // when there was something to tell last
 	leaving  bool
@@ -43,6 +44,7 @@ type beatMark struct {
 const (
 	beatEvery  = 100 * time.Millisecond
 	quietBeat  = 500 * time.Millisecond // instead, see quiet
+	joinSlack  = quietBeat / 4          // how much later a node is than one whose heartbeats it joins
 	flushEvery = 500 * time.Microsecond
 	// liveBudget and repairBudget are the most datagrams of one flush: a burst has to fit into the peer's
 	// socket buffer.
@@ -223,7 +225,11 @@ func (e *Engine) beat() {
 	s.nextBeat = e.now.Add(beatEvery)
 	if e.quiet() {
 		s.nextBeat = e.now.Add(quietBeat)
+		if s.joins {
+			s.nextBeat = s.nextBeat.Add(joinSlack) // who began is heard first
+		}
 	}
+	s.joins = false
 	h := &s.hb
 	*h = wire.Heartbeat{
 		Min: wire.Version, Max: wire.Version, Node: e.cfg.Node, Role: uint8(e.role.is), Complete: e.complete(),
@@ -250,6 +256,19 @@ func (e *Engine) beat() {
 	}
 	s.marks = append(s.marks, beatMark{e.now, s.counter, e.log.Last})
 	s.timeline.note(e.now, e.log.Last)
+}
+
+// paceBeat sets when the next heartbeat goes out, now that one was heard. While nothing happens it goes with that one, if the last was
+// not a moment ago: to wake up costs more than all that an idle node does then. Else it must not be as late as it was meant to be
+// while nothing happened.
+func (e *Engine) paceBeat() {
+	s := &e.send
+	switch left := s.nextBeat.Sub(e.now); {
+	case !e.quiet() && left > beatEvery:
+		s.nextBeat = e.now.Add(beatEvery)
+	case left < quietBeat-joinSlack && e.quiet():
+		s.nextBeat, s.joins = e.now, true
+	}
 }
 
 // quiet says that nothing has happened for a while, and that everybody has everything and hears each of us well:

@@ -90,19 +90,22 @@ func (l *loop) stepLocked(in engine.Input) {
 	l.arm()
 }
 
-// arm sets the timer to the deadline, or to when the routine is due. One that fires before it stays: to move it would cost more
+// arm sets the timer to the deadline, or to when the routine is due. One that fires soon before it stays: to move it would cost more
 // than to look once too often, since the deadline moves with every change and every datagram.
 func (l *loop) arm() {
 	d := l.engine.Deadline()
 	if l.routine != nil {
 		d = earlier(d, l.due.Add(l.every/2))
 	}
-	if !l.fires.IsZero() && !d.Before(l.fires) {
+	if later := d.Sub(l.fires); !l.fires.IsZero() && later >= 0 && later < worthMoving {
 		return
 	}
 	l.fires = d
 	l.timer.Set(d)
 }
+
+// worthMoving is more than there is between two deadlines of a node that is not idle.
+const worthMoving = 200 * time.Millisecond
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
