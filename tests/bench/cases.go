@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"ctsync/tests/load"
 )
 
 // round is everything that one contender goes through once. Each case begins with empty tables and new daemons.
@@ -40,6 +42,7 @@ var cases = []aCase{
 	{"full", false, (*round).full},
 	{"shapes-warm", false, nil}, // one pair per shape: see run
 	{"shapes-hot", true, nil},
+	{"bursts", false, nil},
 	{"lag", true, (*round).lag},
 	{"packets", false, (*round).packets},
 }
@@ -56,10 +59,14 @@ func (r *round) run() error {
 			continue
 		}
 		for _, s := range r.plan.shapes {
-			if s == "established" {
+			do := func(p pair) error { return r.shape(p, s, c.hot) }
+			switch {
+			case c.name == "bursts":
+				do = func(p pair) error { return r.bursts(p, s) }
+			case s == "established":
 				continue // that one has cases of its own
 			}
-			if err := r.with(c.hot, c.name+" "+s, func(p pair) error { return r.shape(p, s, c.hot) }); err != nil {
+			if err := r.with(c.hot, c.name+" "+s, do); err != nil {
 				return err
 			}
 		}
@@ -147,6 +154,18 @@ func (r *round) shape(p pair, shape string, hot bool) error {
 	c, err := r.lab.carry(p, r.plan.amount(shape))
 	if err == nil {
 		r.addCost(shape, hot, &c)
+	}
+	return err
+}
+
+// bursts: as many events again, but as many at a time as a netlink message of the generator holds.
+func (r *round) bursts(p pair, shape string) error {
+	w := r.plan.amount(shape)
+	w.batch = load.Burst
+	c, err := r.lab.carry(p, w)
+	if err == nil {
+		r.add(rowCPUBursts+shape, c.perEvent(c.active))
+		r.add(rowCPUWarmBursts+shape, c.perEvent(c.standby))
 	}
 	return err
 }
@@ -268,17 +287,24 @@ func (r *round) floor() error {
 	if err := r.lab.flush(); err != nil {
 		return err
 	}
-	return r.receive()
+	if err := r.receive(rowFloorRecv, 0); err != nil {
+		return err
+	}
+	if err := r.lab.flush(); err != nil {
+		return err
+	}
+	return r.receive(rowFloorBursts, load.Burst)
 }
 
 // receive: the floor of an active node, under the same load.
-func (r *round) receive() error {
+func (r *round) receive(row string, batch int) error {
 	w := r.plan.amount("established")
+	w.batch = batch
 	got := make(chan error, 1)
 	go func() {
 		rep, err := r.lab.generator(r.lab.a, "receive", "-n", fmt.Sprint(w.n))
 		if err == nil {
-			r.add(rowFloorRecv, float64(rep.CPUPerEvent().Nanoseconds())/1000)
+			r.add(row, float64(rep.CPUPerEvent().Nanoseconds())/1000)
 		}
 		got <- err
 	}()

@@ -195,8 +195,8 @@ func awaitQuiet(limit time.Duration) bool {
 // how is what was measured, for who reads the table alone.
 func how(p *plan) []string {
 	return []string{
-		fmt.Sprintf("Load: %d flows of established TCP with NAT, a quarter as many short TCP connections, half as many UDP, by ctnetlink at %d events/s; "+
-			"%d connections of six real packets through the router at %d/s.", p.flows, p.rate, p.packets, p.packetRate),
+		fmt.Sprintf("Load: %d flows of established TCP with NAT, a quarter as many short TCP connections, half as many UDP, by ctnetlink at %d events/s, "+
+			"one at a time as packets make them, or 128 at a time; %d connections of six real packets through the router at %d/s.", p.flows, p.rate, p.packets, p.packetRate),
 		"CPU: the daemons' own process clocks from the first event until both are idle again. Memory: RSS less that of the empty daemon.",
 		"Wire: counters of the sync link's interface. Lost: drops of the netlink socket. Lag: marker flows at " +
 			fmt.Sprint(p.lagRate) + " events/s from the event in one kernel to the entry in the other.",

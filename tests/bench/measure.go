@@ -10,10 +10,12 @@ import (
 	"ctsync/tests/load"
 )
 
-// work is one load: so many connections of a shape, at so many events a second, 0 as fast as it goes.
+// work is one load: so many connections of a shape, at so many events a second, 0 as fast as it goes; so many at a time, 0 as it is
+// best for that.
 type work struct {
 	shape   string
 	n, rate int
+	batch   int
 	first   int // number of the first connection
 	there   int // flows that are in the tables before
 }
@@ -84,7 +86,7 @@ func (l *lab) carry(p pair, w work) (c cost, err error) {
 
 // generate runs the generator in a namespace, as a process of its own.
 func (l *lab) generate(ns string, w work) (load.Report, error) {
-	return l.generator(ns, "flows", "-shape", w.shape, "-first", fmt.Sprint(w.first), "-n", fmt.Sprint(w.n), "-rate", fmt.Sprint(w.rate))
+	return l.generator(ns, "flows", "-shape", w.shape, "-first", fmt.Sprint(w.first), "-n", fmt.Sprint(w.n), "-rate", fmt.Sprint(w.rate), "-batch", fmt.Sprint(w.batch))
 }
 
 // packets sends real connections through the first router.

@@ -14,29 +14,32 @@ type row struct {
 
 // Keys of rows that cases fill.
 const (
-	rowCPUActive   = "cpu-active-"       // and the shape
-	rowCPUWarm     = "cpu-standby-warm-" // and the shape
-	rowCPUHot      = "cpu-standby-hot-"  // and the shape
-	rowWire        = "wire-"             // and the shape
-	rowGenerator   = "generator-"        // and the shape
-	rowMemActive   = "memory-active"
-	rowMemStandby  = "memory-standby"
-	rowMemActive2  = "memory-active-later"
-	rowMemStandby2 = "memory-standby-later"
-	rowEmpty       = "memory-empty"
-	rowCommit      = "commit"
-	rowTakeover    = "takeover"
-	rowTakenOver   = "takenover"
-	rowLost        = "lost"
-	rowFullSpeed   = "full-speed"
-	rowLag50       = "lag-p50"
-	rowLag99       = "lag-p99"
-	rowIdle        = "idle"
-	rowPacketsCPU  = "cpu-active-packets"
-	rowPacketsRate = "packets-rate"
-	rowPacketsCost = "packets-cost"
-	rowFloorRecv   = "floor-receive"
-	rowFloorInject = "floor-inject"
+	rowCPUActive     = "cpu-active-"              // and the shape
+	rowCPUWarm       = "cpu-standby-warm-"        // and the shape
+	rowCPUHot        = "cpu-standby-hot-"         // and the shape
+	rowCPUBursts     = "cpu-active-bursts-"       // and the shape
+	rowCPUWarmBursts = "cpu-standby-warm-bursts-" // and the shape
+	rowWire          = "wire-"                    // and the shape
+	rowGenerator     = "generator-"               // and the shape
+	rowMemActive     = "memory-active"
+	rowMemStandby    = "memory-standby"
+	rowMemActive2    = "memory-active-later"
+	rowMemStandby2   = "memory-standby-later"
+	rowEmpty         = "memory-empty"
+	rowCommit        = "commit"
+	rowTakeover      = "takeover"
+	rowTakenOver     = "takenover"
+	rowLost          = "lost"
+	rowFullSpeed     = "full-speed"
+	rowLag50         = "lag-p50"
+	rowLag99         = "lag-p99"
+	rowIdle          = "idle"
+	rowPacketsCPU    = "cpu-active-packets"
+	rowPacketsRate   = "packets-rate"
+	rowPacketsCost   = "packets-cost"
+	rowFloorRecv     = "floor-receive"
+	rowFloorBursts   = "floor-receive-bursts"
+	rowFloorInject   = "floor-inject"
 )
 
 // shapes of the loads in the order of the table.
@@ -58,6 +61,8 @@ func rows() []row {
 	rs = append(rs, row{key: rowPacketsCPU, title: "CPU per event, active, real packets", unit: "us", least: 0.45, goal: 0.33})
 	perShape(rowCPUWarm, "CPU per event, standby warm", "us", 0.50, 0.33, "")
 	perShape(rowCPUHot, "CPU per event, standby hot", "us", 0.75, 0, "conntrackd with DisableExternalCache; goal: the injector's floor + 0.6 us")
+	perShape(rowCPUBursts, "CPU in bursts, active", "us", 0.45, 0.33, "per event, 128 at a time")
+	perShape(rowCPUWarmBursts, "CPU in bursts, standby warm", "us", 0.50, 0.33, "per event, 128 at a time")
 	rs = append(rs,
 		row{key: rowMemActive, title: "memory per flow, active", unit: "B", least: 0.40, goal: 0.28},
 		row{key: rowMemStandby, title: "memory per flow, standby warm", unit: "B", least: 0.40, goal: 0.28},
@@ -88,6 +93,7 @@ func rows() []row {
 func floors() []row {
 	return []row{
 		{key: rowFloorRecv, title: "receive and decode an event, nothing else", unit: "us"},
+		{key: rowFloorBursts, title: "receive and decode an event, bursts of 128", unit: "us"},
 		{key: rowFloorInject, title: "create a flow with NAT, in batches, nobody listening", unit: "us"},
 		{key: rowFullSpeed, title: "the generator alone, nobody listening", unit: "k/s"},
 		{key: rowPacketsRate, title: "new connections/s through the router, nobody listening", unit: "k/s"},

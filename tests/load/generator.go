@@ -17,7 +17,7 @@ type Plan struct {
 	First int // number of the first connection
 	Count int // connections
 	Rate  int // events/s, 0: as fast as it goes
-	Batch int // operations at a time, 0: 128
+	Batch int // operations at a time, 0: one at a fixed rate, as packets come; 128 as fast as it goes
 	// Gap is by how many connections the steps of one are apart, 0: 1000. It is the age that a connection
 	// reaches: at 8,000 connections/s an eighth of a second lies between two steps.
 	Gap int
@@ -26,6 +26,9 @@ type Plan struct {
 	// Progress is told how many events there have been, after each batch; it may be nil.
 	Progress func(events int)
 }
+
+// Burst is how many operations there are at a time where as many as possible are wanted.
+const Burst = 128
 
 // Report tells what was done.
 type Report struct {
@@ -54,7 +57,10 @@ func Run(p Plan) (Report, error) {
 		p.Shape.Steps = []Step{{Kind: flow.OpDelete}}
 	}
 	if p.Batch == 0 {
-		p.Batch = 128
+		p.Batch = 1
+		if p.Rate == 0 {
+			p.Batch = Burst
+		}
 	}
 	if p.Gap == 0 {
 		p.Gap = 1000
@@ -81,17 +87,25 @@ func (g *generator) run(m *meter) {
 	for at := range last {
 		for k := range p.Shape.Steps {
 			if i := at - k*p.Gap; i >= 0 && i < p.Count {
-				g.ops = append(g.ops, p.Shape.op(p.First+i, k))
+				g.add(p.Shape.op(p.First+i, k), m)
 			}
 		}
-		if len(g.ops) >= p.Batch || at == last-1 {
-			g.flush()
-			m.pace(g.report.Events)
-		}
+	}
+	g.flush()
+}
+
+// add carries op out, with others as soon as there are enough.
+func (g *generator) add(op flow.Op, m *meter) {
+	if g.ops = append(g.ops, op); len(g.ops) >= g.plan.Batch {
+		g.flush()
+		m.pace(g.report.Events)
 	}
 }
 
 func (g *generator) flush() {
+	if len(g.ops) == 0 {
+		return
+	}
 	g.results = g.do(g.ops, g.results[:0])
 	for i := range g.results {
 		if errno := g.results[i].Errno; errno != 0 {

@@ -44,7 +44,7 @@ func flows(args []string) (load.Report, error) {
 	f.IntVar(&p.First, "first", 0, "number of the first connection")
 	f.IntVar(&p.Count, "n", 200000, "connections")
 	f.IntVar(&p.Rate, "rate", 60000, "events/s, 0: as fast as it goes")
-	f.IntVar(&p.Batch, "batch", 128, "operations at a time")
+	f.IntVar(&p.Batch, "batch", 0, "operations at a time, 0: one at a fixed rate, 128 as fast as it goes")
 	f.IntVar(&p.Gap, "gap", 1000, "connections between two steps of one")
 	f.BoolVar(&p.Delete, "delete", false, "delete them instead")
 	f.Parse(args)
