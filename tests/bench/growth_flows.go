@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"ctsync/tests/bigtable"
+
+	"ctsync/tests/load"
 )
 
 // apart is the number from which on the connections beside a table are no flows of it.
@@ -59,7 +61,7 @@ func (c *ctsync) kind() string {
 func (g *growth) flowsAdd(key string, n int, v float64) { g.add(alongFlows, key, n, v) }
 
 func (g *growth) fill(c *ctsync, n int) error {
-	cost, err := g.lab.carry(c, work{shape: "established", n: n, rate: g.rate})
+	cost, err := g.lab.carry(c, work{shape: "established", n: n, rate: g.rate, batch: load.Burst})
 	if err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func (g *growth) fill(c *ctsync, n int) error {
 
 // busy: connections begin and end beside the table, whose entries nothing happens to.
 func (g *growth) busy(c *ctsync, n int) error {
-	cost, err := g.lab.carry(c, work{shape: "short", n: g.churn, rate: g.rate, first: apart, there: n})
+	cost, err := g.lab.carry(c, work{shape: "short", n: g.churn, rate: g.rate, batch: load.Burst, first: apart, there: n})
 	if err != nil {
 		return err
 	}

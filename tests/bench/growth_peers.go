@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"ctsync/tests/load"
 )
 
 // segment measures an active node with n standbys, all of them on one switch, by multicast and by unicast.
@@ -105,7 +107,7 @@ func (g *growth) share(ns []*node, ps []*process, unicast bool) error {
 		suffix = "-unicast"
 	}
 	active, standby := ps[0].cpu(), ps[1].cpu()
-	made, err := g.lab.generate(ns[0].ns, work{shape: "established", n: g.flows, rate: g.rate})
+	made, err := g.lab.generate(ns[0].ns, work{shape: "established", n: g.flows, rate: g.rate, batch: load.Burst})
 	if err != nil {
 		return err
 	}
