@@ -15,6 +15,7 @@ type sender struct {
 	keyID    uint8  // of what it replies to
 	sent     uint64 // own log up to here has gone out
 	flushed  time.Time
+	beatAt   time.Time // the last heartbeat
 	nextBeat time.Time
 	beatNow  bool
 	joins    bool      // the next heartbeat goes out with one that was heard
@@ -222,7 +223,7 @@ func (e *Engine) beat() {
 		s.stirred = e.now
 	}
 	s.beatNow, s.told = false, e.log.Last
-	s.nextBeat = e.now.Add(beatEvery)
+	s.beatAt, s.nextBeat = e.now, e.now.Add(beatEvery)
 	if e.quiet() {
 		s.nextBeat = e.now.Add(quietBeat)
 		if s.joins {
@@ -263,10 +264,11 @@ func (e *Engine) beat() {
 // while nothing happened.
 func (e *Engine) paceBeat() {
 	s := &e.send
-	switch left := s.nextBeat.Sub(e.now); {
-	case !e.quiet() && left > beatEvery:
+	quiet, left := e.quiet(), s.nextBeat.Sub(e.now)
+	switch {
+	case !quiet && left > beatEvery:
 		s.nextBeat = e.now.Add(beatEvery)
-	case left < quietBeat-joinSlack && e.quiet():
+	case quiet && left < quietBeat-joinSlack && !e.now.Before(s.beatAt.Add(beatEvery)):
 		s.nextBeat, s.joins = e.now, true
 	}
 }
