@@ -32,8 +32,10 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 		from = k
 	}
 	f := e.flowOf(r, from)
+	seenThere := uint32(0) // and not here
 	if f.Reply == c.Value.Reply {
-		f.Status |= c.Value.Status & sticky
+		seenThere = c.Value.Status & sticky &^ f.Status
+		f.Status |= seenThere
 	}
 	own := e.log.Put(r, true)
 	if from == c {
@@ -51,7 +53,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case ent.Kern&kLiberal == 0 || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
+	case ent.Kern&kLiberal == 0 || seenThere != 0 || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
 }
