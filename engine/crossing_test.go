@@ -187,6 +187,7 @@ func TestAReplyThatOnlyTheLeaderSaw(t *testing.T) {
 	p.advance(200 * time.Millisecond)
 	unreplied := f
 	unreplied.State, unreplied.Status = flow.TCPSynSent, flow.Confirmed
+	unreplied.TCPFlags = [2]uint8{flow.TCPFlagBeLiberal, flow.TCPFlagBeLiberal}
 	p.event(p.b, flow.EventUpdate, unreplied)
 	p.swap(p.a, p.b)
 	if got := p.b.kernel[f.Key].Status; got&sticky != sticky {
@@ -218,6 +219,36 @@ func TestAnEndWhileTheLeaderStandsBy(t *testing.T) {
 	p.swap(c, p.b)
 	p.b.wantKernel(2)
 	p.a.ops, p.b.ops, c.ops = nil, nil, nil
+}
+
+// TestAnEndWhileItIsLookedUpInVain leaves nothing behind, and nothing has to make way for what has ended.
+func TestAnEndWhileItIsLookedUpInVain(t *testing.T) {
+	for _, obstacle := range []bool{false, true} {
+		p := activeAndStandby(t)
+		f := conn(1, noNAT)
+		p.b.refuse = map[flow.OpKind]syscall.Errno{flow.OpCreate: syscall.EEXIST}
+		p.b.late = func(k flow.OpKind) bool { return k == flow.OpGet }
+		if obstacle {
+			p.b.late = func(k flow.OpKind) bool { return k == flow.OpGetReply }
+			other := conn(2, noNAT)
+			other.Reply = f.Reply
+			p.b.kernel[other.Key] = other
+		}
+		p.packet(p.a, f)
+		p.advance(200 * time.Millisecond)
+		p.event(p.a, flow.EventDestroy, f)
+		p.advance(200 * time.Millisecond)
+		p.b.refuse = nil
+		p.b.answer()
+		p.advance(200 * time.Millisecond)
+		if r := p.b.e.tbl.Find(&f.Key); r != 0 {
+			t.Errorf("obstacle %t: marks %x", obstacle, p.b.e.tbl.Entry(r).Kern)
+		}
+		if obstacle {
+			p.b.wantKernel(2)
+		}
+		p.a.ops, p.b.ops = nil, nil
+	}
 }
 
 // TestAnEndWhileItIsLookedUp, which an unanswered create has made: it goes, though nobody lists it any more when the kernel says what

@@ -11,6 +11,7 @@ import (
 func (e *Engine) lookUp(r ref, kind flow.OpKind) {
 	_, c := e.target(r)
 	if c == nil {
+		e.dirtyAgain(r) // it has ended meanwhile
 		return
 	}
 	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
@@ -23,8 +24,8 @@ func (e *Engine) found(r ref, res *flow.Result) {
 	switch {
 	case res.Errno == 0 && res.Flow.Key == ent.Key:
 		e.foundItself(r, &res.Flow)
-	case res.Errno == 0 && ent.Kern&kPresent != 0:
-		e.dirtyAgain(r) // a packet has made it meanwhile: nothing is in its way
+	case res.Errno == 0 && (ent.Kern&kPresent != 0 || !e.isWanted(r)):
+		e.dirtyAgain(r) // a packet has made it meanwhile, or it has ended: nothing is in its way
 	case res.Errno == 0:
 		e.foundObstacle(r, &res.Flow)
 	case res.Errno == syscall.ENOENT && res.Kind == flow.OpGet:
@@ -35,6 +36,12 @@ func (e *Engine) found(r ref, res *flow.Result) {
 		e.fail(r, flow.OpCreate, res.Errno)
 	}
 	e.release(r)
+}
+
+// isWanted says that entry r is to be in the kernel as some copy of it.
+func (e *Engine) isWanted(r ref) bool {
+	_, c := e.target(r)
+	return c != nil
 }
 
 // foundItself: the key is in the kernel already, with the NAT that it should have or another.
