@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"ctsync/tests/bigtable"
-
 	"ctsync/tests/load"
 )
 
