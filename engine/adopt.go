@@ -191,7 +191,7 @@ func (e *Engine) adoptAll() {
 }
 
 // silentFor is how long who acts is not heard before another node that acts knows better: two heartbeats were lost.
-const silentFor = time.Second
+const silentFor = 2*quietBeat + joinSlack
 
 func (e *Engine) adoptionOrder() []*peer {
 	var order []*peer
