@@ -177,7 +177,7 @@ func (h *history) decided(t time.Time) bool {
 
 // copiesAreKernel is I1 at a hot standby, for what its leader lists or has ended as far as this node knows. Of what ended
 // before it met that log it was never told, and what another node's log said that did not lead it deletes nothing: that is
-// the purge's, as what its leader never had is. And what the leader lists
+// the purge's, as what its leader never had is, and what was its own until an operator had that forgotten (12814). And what the leader lists
 // now has not ended, though its incarnation did once: it was adopted again, or is a closed connection whose time is over.
 func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	var leader *engine.PeerInspection
@@ -212,22 +212,36 @@ func (j *judge) copiesAreKernel(n *node, in *engine.Inspection) {
 	}
 	for _, e := range n.kern.sorted() {
 		seq, ended := h.ended[e.f.Mark]
-		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq > j.of(n).ledFrom && seq <= leader.Have && !j.of(n).metAfter(in.Leader, h.endedAt[e.f.Mark]) {
+		if !lists[e.f.Key] && !own[e.f.Key] && e.injected && ended && seq > j.of(n).ledFrom && seq <= leader.Have && !j.of(n).metAfter(in.Leader, h.endedAt[e.f.Mark]) &&
+			!j.logs[n.epoch].gaveUp(e.f.Key, e.f.Mark, h.endedAt[e.f.Mark]) {
 			j.differ(n, "I1", "ended", e.f.Key, e.f.Mark, "its kernel has %s, which its leader has ended", show(&e.f))
 		}
 	}
 }
 
+// gaveUp says that the log had that incarnation until after t, and yielded it then.
+func (h *history) gaveUp(k flow.Key, mark uint32, t time.Time) bool {
+	for i := range h.recs[k] {
+		if l := &h.recs[k][i]; l.Flow.Mark == mark && l.Bits&cache.Yielded != 0 && h.told[l.Seq].After(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // mustForward is told of a packet that met at n no entry of its connection x. A hot standby that was ready when it took over
-// has each connection that it knew of then and that goes on, or has it in its log at least, and reports it.
+// has each connection that it knew of then and that goes on, or has it in its log at least, and reports it. Of two incarnations
+// that are translated alike it may be the one before, of its own, that waits for room in the table (11752).
 func (j *judge) mustForward(n *node, x *conn) {
 	s := j.of(n)
 	if !j.w.hot || n.eng == nil || n.role != engine.Active || !s.ready || j.logs[n.epoch].has(x.key, x.mark, 0) {
 		return
 	}
+	own, waits := j.logs[n.epoch].now[x.key]
+	waits = waits && n.eng.Inspect().Waiting > 0
 	n.eng.Positions(func(p engine.Position) {
 		l := j.logs[p.Epoch].newest(x.key, s.knewAt(p.Epoch, n.roleAt))
-		if l != nil && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && !j.leftOut(n, p.Epoch, l) && j.goesOn(n, p.Epoch, l) {
+		if l != nil && !(waits && own.Flow.Reply == l.Flow.Reply) && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && !j.leftOut(n, p.Epoch, l) && j.goesOn(n, p.Epoch, l) {
 			j.w.fail("I6", "%s was ready, knew of %v mark %d and has not taken it over%s", n, x.key, x.mark, j.story(x.key))
 		}
 	})
