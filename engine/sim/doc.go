@@ -138,6 +138,10 @@
 //     What the leader merely never had is (7144).
 //   - What a node that stopped while it acted tells late is adopted as it comes (81133). What it tells of a state that was taken over
 //     as it was before is a reply, too (57600).
+//   - What the leader ended while it was looked up in a standby's kernel goes there (152).
+//   - What a node told as ended while it took over is not brought back by a proof of the last active one, which still lists
+//     it (20121).
+//   - A reply that only the leader saw counts at a takeover, though a packet met the copy (25296).
 //
 // # What is known and left
 //
