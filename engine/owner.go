@@ -68,7 +68,7 @@ func (e *Engine) provenNow(p *peer) {
 
 // overruled says that p stands by while another node acts: what that one told of p's flows counts.
 func (e *Engine) overruled(p *peer) bool {
-	return p.role == Standby && e.peers.any(func(q *peer) bool { return q.acts(e.now) })
+	return p.role == Standby && e.peers.anyActs(e.now)
 }
 
 // fill brings everything that the leader lists, or has ended, to the attention of the kernel writer. Until it

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"ctsync/engine/wire"
@@ -156,6 +154,11 @@ func (s *peerSet) any(is func(*peer) bool) bool {
 
 func (s *peerSet) anyLive(now time.Time) bool {
 	return s.any(func(p *peer) bool { return p.live(now) })
+}
+
+// anyActs says that a node besides this one decides.
+func (s *peerSet) anyActs(now time.Time) bool {
+	return s.any(func(p *peer) bool { return p.acts(now) })
 }
 
 func (s *peerSet) restartLeases(now time.Time) {
@@ -311,47 +314,6 @@ func (e *Engine) peerProof(p *peer, proof bool) {
 		reason = "its flows are not all here"
 	}
 	e.note(Note{Kind: NoteOutOfSync, Peer: p.name, Reason: reason})
-}
-
-// twoActiveAfter is how long two nodes may be active without a word: at every failback they are for an
-// instant.
-const twoActiveAfter = 500 * time.Millisecond
-
-// twoActive notes whether others act besides this node, which is active: one that has said so for long enough, and as long as it is live.
-func (e *Engine) twoActive() {
-	s := &e.peers
-	var heard time.Time // when one of them was heard last
-	s.each(func(p *peer) {
-		if p.acts(e.now) && p.lastHeard.After(heard) {
-			heard = p.lastHeard
-		}
-	})
-	if e.role.is != Active || heard.IsZero() {
-		s.twoFrom = time.Time{}
-		if s.two {
-			s.two = false
-			e.note(Note{Kind: NoteOneActive})
-		}
-		return
-	}
-	if s.twoFrom.IsZero() {
-		s.twoFrom = e.now
-	}
-	if !s.two && heard.Sub(s.twoFrom) >= twoActiveAfter {
-		s.two = true
-		e.note(Note{Kind: NoteTwoActive, Peer: e.activePeers()})
-	}
-}
-
-func (e *Engine) activePeers() string {
-	var names []string
-	e.peers.each(func(p *peer) {
-		if p.acts(e.now) {
-			names = append(names, p.name)
-		}
-	})
-	sort.Strings(names)
-	return strings.Join(names, ", ")
 }
 
 // pruneLog forgets tombstones that have gone out and every peer knows (PROTOCOL R4).

@@ -200,7 +200,7 @@ func (e *Engine) readyStill() bool {
 	if e.role.readyAt.IsZero() || e.now.Sub(e.role.readyAt) > readyFor || !e.complete() {
 		return false
 	}
-	return !e.peers.any(func(p *peer) bool { return p.acts(e.now) })
+	return !e.peers.anyActs(e.now)
 }
 
 // behindFor is how long a ready node may be behind with writing to its kernel: a burst of new flows must not move
