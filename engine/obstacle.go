@@ -11,7 +11,6 @@ import (
 func (e *Engine) lookUp(r ref, kind flow.OpKind) {
 	_, c := e.target(r)
 	if c == nil {
-		e.dirtyAgain(r) // it has ended meanwhile
 		return
 	}
 	f := flow.Flow{Key: e.tbl.Entry(r).Key, Value: c.Value.Value}
@@ -21,11 +20,14 @@ func (e *Engine) lookUp(r ref, kind flow.OpKind) {
 // found takes the answer to lookUp (PROTOCOL K4).
 func (e *Engine) found(r ref, res *flow.Result) {
 	ent := e.tbl.Entry(r)
+	_, wanted := e.target(r)
 	switch {
+	case wanted == nil:
+		e.dirtyAgain(r) // it was asked about before the leader ended it
 	case res.Errno == 0 && res.Flow.Key == ent.Key:
-		e.foundItself(r, &res.Flow)
-	case res.Errno == 0 && (ent.Kern&kPresent != 0 || !e.isWanted(r)):
-		e.dirtyAgain(r) // a packet has made it meanwhile, or it has ended: nothing is in its way
+		e.foundItself(r, &res.Flow, wanted)
+	case res.Errno == 0 && ent.Kern&kPresent != 0:
+		e.dirtyAgain(r) // a packet has made it meanwhile: nothing is in its way
 	case res.Errno == 0:
 		e.foundObstacle(r, &res.Flow)
 	case res.Errno == syscall.ENOENT && res.Kind == flow.OpGet:
@@ -38,20 +40,9 @@ func (e *Engine) found(r ref, res *flow.Result) {
 	e.release(r)
 }
 
-// isWanted says that entry r is to be in the kernel as some copy of it.
-func (e *Engine) isWanted(r ref) bool {
-	_, c := e.target(r)
-	return c != nil
-}
-
-// foundItself: the key is in the kernel already, with the NAT that it should have or another.
-func (e *Engine) foundItself(r ref, f *flow.Flow) {
+// foundItself: the key is in the kernel already, with the NAT that it should have, as c, or another.
+func (e *Engine) foundItself(r ref, f *flow.Flow, c *copyOf) {
 	ent := e.tbl.Entry(r)
-	_, c := e.target(r)
-	if c == nil {
-		e.dirtyAgain(r) // it was asked about before the leader ended it
-		return
-	}
 	asBelieved := e.asBelieved(r, f)
 	if e.role.is == Active && ent.Kern&kPresent == 0 && c.Value.Reply == f.Reply && differs(&c.Value.Value, &f.Value) {
 		e.ownAsFound(r, f, false) // packets have met it since
