@@ -552,11 +552,10 @@ func TestQuietHeartbeats(t *testing.T) {
 	p.advance(150 * time.Millisecond)
 	p.b.wantOps("create 2") // though what told it was lost
 	p.advance(4 * time.Second)
-	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a }
-	p.advance(2 * time.Second)
-	p.lose = nil
-	if n := beats(time.Second); n < 4 {
-		t.Errorf("%d heartbeats in the second after some were lost", n)
+	p.cut = func(from, _ *fake) bool { return from == p.a }
+	p.advance(2 * time.Second) // b's next heartbeat after three were lost says so
+	if n := beats(time.Second); n < 9 {
+		t.Errorf("%d heartbeats in a second while they are lost", n)
 	}
 }
 
