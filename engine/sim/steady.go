@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"ctsync/engine"
@@ -237,13 +238,19 @@ func (j *judge) mustForward(n *node, x *conn) {
 	if !j.w.hot || n.eng == nil || n.role != engine.Active || !s.ready || j.logs[n.epoch].has(x.key, x.mark, 0) {
 		return
 	}
-	own, waits := j.logs[n.epoch].now[x.key]
-	waits = waits && n.eng.Inspect().Waiting > 0
 	n.eng.Positions(func(p engine.Position) {
 		l := j.logs[p.Epoch].newest(x.key, s.knewAt(p.Epoch, n.roleAt))
-		if l != nil && !(waits && own.Flow.Reply == l.Flow.Reply) && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && !j.leftOut(n, p.Epoch, l) && j.goesOn(n, p.Epoch, l) {
+		if l != nil && l.Flow.Mark == x.mark && l.Bits&cache.Tomb == 0 && !j.leftOut(n, p.Epoch, l) && j.goesOn(n, p.Epoch, l) && !formerWaits(n, l) {
 			j.w.fail("I6", "%s was ready, knew of %v mark %d and has not taken it over%s", n, x.key, x.mark, j.story(x.key))
 		}
+	})
+}
+
+// formerWaits says that n's own incarnation before l, translated alike, is not in its kernel, and that something waits for room there.
+func formerWaits(n *node, l *engine.Listed) bool {
+	in := n.eng.Inspect()
+	return in.Waiting > 0 && slices.ContainsFunc(in.Own, func(o engine.Listed) bool {
+		return o.Flow.Key == l.Flow.Key && o.Flow.Reply == l.Flow.Reply && o.Bits&cache.Tomb == 0 && !o.Present
 	})
 }
 
