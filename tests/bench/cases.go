@@ -31,20 +31,21 @@ type plan struct {
 
 // aCase is one thing that is done with a fresh pair.
 type aCase struct {
-	name string
-	hot  bool
-	do   func(*round, pair) error
+	name  string
+	hot   bool
+	do    func(*round, pair) error // nil: one pair per shape, see run
+	batch int                      // events at a time, 0: one
 }
 
 var cases = []aCase{
-	{"warm", false, (*round).warm},
-	{"hot", true, (*round).hot},
-	{"full", false, (*round).full},
-	{"shapes-warm", false, nil}, // one pair per shape: see run
-	{"shapes-hot", true, nil},
-	{"bursts", false, nil},
-	{"lag", true, (*round).lag},
-	{"packets", false, (*round).packets},
+	{name: "warm", do: (*round).warm},
+	{name: "hot", hot: true, do: (*round).hot},
+	{name: "full", do: (*round).full},
+	{name: "shapes-warm"},
+	{name: "shapes-hot", hot: true},
+	{name: "bursts", batch: load.Burst},
+	{name: "lag", hot: true, do: (*round).lag},
+	{name: "packets", do: (*round).packets},
 }
 
 func (r *round) run() error {
@@ -59,14 +60,10 @@ func (r *round) run() error {
 			continue
 		}
 		for _, s := range r.plan.shapes {
-			do := func(p pair) error { return r.shape(p, s, c.hot) }
-			switch {
-			case c.name == "bursts":
-				do = func(p pair) error { return r.bursts(p, s) }
-			case s == "established":
+			if s == "established" && c.batch == 0 {
 				continue // that one has cases of its own
 			}
-			if err := r.with(c.hot, c.name+" "+s, do); err != nil {
+			if err := r.with(c.hot, c.name+" "+s, func(p pair) error { return r.shape(p, s, c) }); err != nil {
 				return err
 			}
 		}
@@ -150,24 +147,20 @@ func (r *round) addCost(shape string, hot bool, c *cost) {
 	r.add(rowGenerator+shape, float64(c.generator.CPUPerEvent().Nanoseconds())/1000)
 }
 
-func (r *round) shape(p pair, shape string, hot bool) error {
-	c, err := r.lab.carry(p, r.plan.amount(shape))
-	if err == nil {
-		r.addCost(shape, hot, &c)
-	}
-	return err
-}
-
-// bursts: as many events again, but as many at a time as a netlink message of the generator holds.
-func (r *round) bursts(p pair, shape string) error {
+func (r *round) shape(p pair, shape string, of aCase) error {
 	w := r.plan.amount(shape)
-	w.batch = load.Burst
+	w.batch = of.batch
 	c, err := r.lab.carry(p, w)
-	if err == nil {
+	switch {
+	case err != nil:
+		return err
+	case of.batch > 0:
 		r.add(rowCPUBursts+shape, c.perEvent(c.active))
 		r.add(rowCPUWarmBursts+shape, c.perEvent(c.standby))
+	default:
+		r.addCost(shape, of.hot, &c)
 	}
-	return err
+	return nil
 }
 
 // hot: conntrackd's takeover is its commit, which its warm case has measured.
