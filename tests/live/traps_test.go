@@ -22,6 +22,12 @@ func TestSilentFlows(t *testing.T) {
 			}
 		}
 	})
+	for _, r := range []*lab.Router{l.R2, l.R1} { // begin anew: at the start either may have been active first, and given the flows back
+		r.Daemon.Kill9()
+		if err := r.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	bothSynced(t, l, 10*time.Second)
 	has := func(n int) {
 		t.Helper()
