@@ -36,6 +36,8 @@ const portOffset = 12
 // maxPorts keeps the program well within BPF_MAXINSNS (4096).
 const maxPorts = 1024
 
+var errTooManyPorts = fmt.Errorf("kernel: too many ports to ignore, at most %d", maxPorts)
+
 var (
 	bpfPass = unix.SockFilter{Code: bpfReturn, K: ^uint32(0)}
 	bpfDrop = unix.SockFilter{Code: bpfReturn, K: 0}
@@ -56,11 +58,16 @@ func program(ports []uint32, protocols []uint8) []unix.SockFilter {
 func ignoreProgram(ports []uint32) []unix.SockFilter {
 	prog := []unix.SockFilter{{Code: bpfLoad, K: portOffset}}
 	for _, p := range ports {
-		var host [4]byte
-		binary.NativeEndian.PutUint32(host[:], p)
-		prog = append(prog, unix.SockFilter{Code: bpfIfEq, K: binary.BigEndian.Uint32(host[:]), Jf: 1}, bpfDrop)
+		prog = append(prog, unix.SockFilter{Code: bpfIfEq, K: turned32(p), Jf: 1}, bpfDrop)
 	}
 	return prog
+}
+
+// turned32 is a 32-bit constant in the host's order as BPF loads it.
+func turned32(n uint32) uint32 {
+	var host [4]byte
+	binary.NativeEndian.PutUint32(host[:], n)
+	return binary.BigEndian.Uint32(host[:])
 }
 
 // protocolProgram passes events of flows with one of the protocols, and everything that is no event of a flow or has no
@@ -101,12 +108,12 @@ func turned(n uint16) uint32 {
 // attach attaches the program to fd, in place of one that may be there.
 func attach(fd int, ports []uint32, protocols []uint8) error {
 	if len(ports) > maxPorts {
-		return fmt.Errorf("kernel: ignore ports: %d, at most %d", len(ports), maxPorts)
+		return errTooManyPorts
 	}
 	prog := program(ports, protocols)
 	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
-		return fmt.Errorf("kernel: ignore ports: %w", err)
+		return fmt.Errorf("kernel: filter events: %w", err)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 //	         ctnetlink (NETLINK_NETFILTER), sockets of the caller's network namespace
 //	groups NEW UPDATE DESTROY       requests and acknowledgements        one dump request
 //	           |                          ^          |                         |
-//	classic BPF on the port id            |          v                         v
+//	BPF: the ring, or the queue           |          v                         v
 //	Events.Receive (events.go)        Writer.Do (writer.go)              Dump (dump.go)
 //	           |                          ^          |                         |
 //	           +--- DecodeFlow (decode.go), appendOp (encode.go), attributes (attr.go) ---+
@@ -12,6 +12,9 @@
 // The sources of every format here are include/uapi/linux/netlink.h, netfilter/nfnetlink.h and
 // netfilter/nfnetlink_conntrack.h, and net/netfilter/nf_conntrack_netlink.c for what the kernel does with
 // it. Every ctnetlink attribute is big-endian; netlink headers are in the host's order.
+//
+// Events come through a ring that a BPF program fills (ring.go, ring_program.go), and through the event socket's queue when that is
+// full, or where there may be none; then classic BPF (bpf.go) drops what nobody wants.
 //
 // A socket belongs to the network namespace of the thread that opened it, and so do the files that Check
 // and Limits read.

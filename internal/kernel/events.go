@@ -1,13 +1,13 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +18,12 @@ import (
 
 // EventsConfig configures OpenEvents.
 type EventsConfig struct {
-	// ReceiveBuffer is the size of the socket's queue in bytes, 0 the kernel's default. Each event takes 1280
-	// bytes of twice this size. Without the privilege to force it, net.core.rmem_max is the limit.
+	// ReceiveBuffer is the size of the socket's queue in bytes, 0 the kernel's default. Each event that does not fit into the ring
+	// takes 1280 bytes of twice this size. Without the privilege to force it, net.core.rmem_max is the limit.
 	ReceiveBuffer int
+	// NoRing leaves everything to the socket's queue.
+	NoRing   bool
+	ringSize int // bytes, 0: ringSize
 	// IgnorePorts are netlink ports (Writer.PortID) whose operations cause no event here.
 	IgnorePorts []uint32
 	// Protocols are those of the flows whose events come, of all if there are none; AllProtocols ends that.
@@ -32,28 +35,32 @@ type EventStats struct {
 	Received      uint64 // decoded
 	Malformed     uint64 // refused, and skipped
 	Overruns      uint64 // times the kernel reported lost events
+	Ring          error  // why there is none; nil: there is one
+	Overflows     uint64 // times the ring was full, and the socket's queue took over
 	ReceiveBuffer int    // bytes granted
 	Forced        bool   // granted beyond net.core.rmem_max, or would be
 }
 
 // Events receives conntrack events. Receive has one caller at a time; the other methods are safe beside it.
 type Events struct {
-	file *os.File
-	conn syscall.RawConn
+	socket *rawio.Socket
+	ring   *ring // nil: the kernel gives none
 
 	receiving sync.Mutex // held by Receive; guards what follows
 	batch     *rawio.Batch
 	extras    extras
 	busy      bool
+	overflown bool
+	available func(uintptr) bool // both made once: a closure for each wait would be garbage
+	readable  func() bool
 
-	filtering sync.Mutex // guards what the kernel drops by
-	ports     []uint32
-	protocols []uint8
-
-	closed                        atomic.Bool
-	received, malformed, overruns atomic.Uint64
-	buffer                        int
-	forced                        bool
+	ports   []uint32
+	closed  atomic.Bool
+	closing sync.Mutex // guards that there is a ring
+	counts  struct{ received, malformed, overruns, overflows atomic.Uint64 }
+	noRing  error
+	buffer  int
+	forced  bool
 }
 
 // Messages per call of recvmmsg, and room for each: the kernel allocates less than a page for an event
@@ -70,33 +77,29 @@ const (
 const gather = 400 * time.Microsecond
 
 // OpenEvents subscribes to creations, changes and ends of flows in the calling thread's network namespace.
-// The filter on ports is in force before the first event can come.
+// The filters are in force before the first event can come. Events come through a ring if the kernel gives one (EventStats.Ring).
 func OpenEvents(c EventsConfig) (*Events, error) {
 	fd, _, err := open()
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("kernel: open events: %w", err)
-	}
-	e := &Events{file: os.NewFile(uintptr(fd), "conntrack events"), batch: rawio.NewBatch(vectors, vectorSize)}
+	e := &Events{batch: rawio.NewBatch(vectors, vectorSize), ports: c.IgnorePorts}
+	e.available, e.readable = e.isAvailable, func() bool { return e.socket.Readable() }
 	if err := e.setup(fd, c); err != nil {
-		e.file.Close()
+		if e.socket == nil {
+			unix.Close(fd)
+		}
+		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
 func (e *Events) setup(fd int, c EventsConfig) (err error) {
-	if e.conn, err = e.file.SyscallConn(); err != nil {
-		return fmt.Errorf("kernel: open events: %w", err)
-	}
 	if e.buffer, e.forced, err = setReceiveBuffer(fd, c.ReceiveBuffer); err != nil {
 		return err
 	}
-	e.ports, e.protocols = c.IgnorePorts, c.Protocols
-	if err := attach(fd, e.ports, e.protocols); err != nil {
+	if err := e.filter(fd, c); err != nil {
 		return err
 	}
 	for _, group := range []int{
@@ -107,8 +110,29 @@ func (e *Events) setup(fd int, c EventsConfig) (err error) {
 			return fmt.Errorf("kernel: join conntrack events (needs CAP_NET_ADMIN): %w", err)
 		}
 	}
+	var others []int
+	if e.ring != nil {
+		others = append(others, e.ring.records.FD())
+	}
+	if e.socket, err = rawio.OwnSocket(fd, others...); err != nil {
+		return fmt.Errorf("kernel: open events: %w", err)
+	}
 	return nil
 }
+
+// filter attaches a program to the socket fd: the ring's, or the one without.
+func (e *Events) filter(fd int, c EventsConfig) error {
+	e.noRing = errNotWanted
+	if !c.NoRing {
+		e.ring, e.noRing = openRing(cmp.Or(c.ringSize, ringSize), c.IgnorePorts, c.Protocols)
+	}
+	if e.ring != nil {
+		return e.ring.attach(fd)
+	}
+	return attach(fd, c.IgnorePorts, c.Protocols)
+}
+
+var errNotWanted = errors.New("not asked for")
 
 // Receive waits up to wait for events, with 0 until there is one, and decodes as many as there are and fit into the slice, in the
 // kernel's order. lost says that the kernel dropped events before these because the socket's queue was full.
@@ -121,30 +145,19 @@ func (e *Events) Receive(into []flow.Event, wait time.Duration) (n int, lost boo
 	if err := e.limit(wait); err != nil {
 		return 0, false, e.closedOr(err)
 	}
-	for n < len(into) {
-		want := min(vectors, len(into)-n)
-		got, err := e.receive(n == 0 && !lost, want)
-		switch {
-		case err == unix.ENOBUFS:
-			lost = true
-			e.overruns.Add(1)
-			continue
-		case err == unix.EAGAIN:
-			return n, lost, nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			e.busy = false
-			return 0, false, nil
-		case err != nil:
-			return n, lost, e.closedOr(err)
+	for n == 0 && !lost {
+		if err := e.await(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return 0, false, nil
+			}
+			return 0, false, e.closedOr(err)
 		}
-		decoded, short := e.decode(got, into[n:])
-		n, lost = n+decoded, lost || short
-		if got < want {
-			break
+		if n, lost, err = e.take(into); err != nil {
+			return n, lost, e.closedOr(err)
 		}
 	}
 	e.busy = n > 1 && n < len(into) // else there is more already
-	e.received.Add(uint64(n))
+	e.counts.received.Add(uint64(n))
 	return n, lost, nil
 }
 
@@ -153,18 +166,86 @@ func (e *Events) limit(wait time.Duration) error {
 	if wait == 0 {
 		return nil
 	}
-	return e.file.SetReadDeadline(time.Now().Add(wait))
+	return e.socket.SetDeadline(time.Now().Add(wait))
 }
 
-func (e *Events) receive(wait bool, want int) (int, error) {
-	if !wait {
-		return e.batch.Try(e.conn, want)
+// await waits until there is something, and for more while events come in numbers.
+func (e *Events) await() error {
+	if e.closed.Load() {
+		return net.ErrClosed // the ring is gone
 	}
-	pause := time.Duration(0)
-	if e.busy {
-		pause = gather
+	err := e.socket.Wait(e.available)
+	switch {
+	case err != nil:
+		e.busy = false
+	case e.busy:
+		rawio.Nap(gather)
 	}
-	return e.batch.Receive(e.conn, want, pause)
+	return err
+}
+
+func (e *Events) isAvailable(uintptr) bool {
+	if e.ring != nil {
+		return e.ring.available(e.readable)
+	}
+	return e.readable()
+}
+
+// take takes what there is: of the ring, and of the socket's queue once that is next.
+func (e *Events) take(into []flow.Event) (n int, lost bool, err error) {
+	if e.ring == nil {
+		return e.takeQueued(into)
+	}
+	queued := e.ring.queued() // asked first: what is copied before that is older than the queue, and hardly anything is afterwards
+	if queued && !e.overflown {
+		e.counts.overflows.Add(1)
+	}
+	e.overflown = queued
+	if n, lost = e.takeRing(into); !queued || n == len(into) {
+		return n, lost, nil
+	}
+	more, short, err := e.takeQueued(into[n:])
+	return n + more, lost || short, err
+}
+
+func (e *Events) takeRing(into []flow.Event) (n int, short bool) {
+	for n < len(into) && !short {
+		b := e.ring.next()
+		if b == nil {
+			break
+		}
+		var decoded int
+		decoded, short = e.decode(b, into[n:])
+		n += decoded
+	}
+	e.ring.release()
+	return n, short
+}
+
+func (e *Events) takeQueued(into []flow.Event) (n int, lost bool, err error) {
+	for n < len(into) {
+		want := min(vectors, len(into)-n)
+		got, err := e.socket.Try(e.batch, want)
+		switch {
+		case err == unix.ENOBUFS:
+			lost = true
+			e.counts.overruns.Add(1)
+			continue
+		case err == unix.EAGAIN:
+			return n, lost, nil
+		case err != nil:
+			return n, lost, err
+		}
+		for i := range got {
+			b, whole := e.batch.Datagram(i)
+			decoded, short := e.decode(b, into[n:])
+			n, lost = n+decoded, lost || short || !whole
+		}
+		if got < want {
+			break
+		}
+	}
+	return n, lost, nil
 }
 
 // closedOr is net.ErrClosed after Close, as promised.
@@ -175,31 +256,27 @@ func (e *Events) closedOr(err error) error {
 	return fmt.Errorf("kernel: receive events: %w", err)
 }
 
-// decode decodes the first got messages of the batch. short: one was cut off or did not fit, which is a loss.
-func (e *Events) decode(got int, into []flow.Event) (n int, short bool) {
-	for i := range got {
-		b, whole := e.batch.Datagram(i)
-		short = short || !whole
-		for len(b) > 0 {
-			m, rest, err := nextMessage(b)
-			if err != nil {
-				e.malformed.Add(1)
-				break
-			}
-			b = rest
-			if n == len(into) {
-				return n, true // the kernel puts one message into a datagram
-			}
-			ok, err := e.event(&m, &into[n])
-			if err != nil {
-				e.malformed.Add(1)
-			}
-			if ok {
-				n++
-			}
+// decode decodes the messages of one datagram. short: one did not fit, which is a loss.
+func (e *Events) decode(b []byte, into []flow.Event) (n int, short bool) {
+	for len(b) > 0 {
+		m, rest, err := nextMessage(b)
+		if err != nil {
+			e.counts.malformed.Add(1)
+			break
+		}
+		b = rest
+		if n == len(into) {
+			return n, true // the kernel puts one message into a datagram
+		}
+		ok, err := e.event(&m, &into[n])
+		if err != nil {
+			e.counts.malformed.Add(1)
+		}
+		if ok {
+			n++
 		}
 	}
-	return n, short
+	return n, false
 }
 
 // event decodes one message; ok is false for what is not an event.
@@ -225,34 +302,29 @@ func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 	return err == nil, err
 }
 
-// Ignore replaces the ports whose operations cause no event here. It acts on what the kernel queues from now
-// on: call it before the first write of a new Writer.
-func (e *Events) Ignore(ports []uint32) error {
-	e.filtering.Lock()
-	defer e.filtering.Unlock()
-	e.ports = ports
-	return e.refilter()
-}
-
 // AllProtocols lets events of flows of every protocol come from now on.
-func (e *Events) AllProtocols() error {
-	e.filtering.Lock()
-	defer e.filtering.Unlock()
-	e.protocols = nil
-	return e.refilter()
-}
-
-func (e *Events) refilter() (err error) {
-	closed := e.conn.Control(func(fd uintptr) { err = attach(int(fd), e.ports, e.protocols) })
+func (e *Events) AllProtocols() (err error) {
+	e.closing.Lock()
+	defer e.closing.Unlock()
+	switch {
+	case e.closed.Load():
+		return net.ErrClosed
+	case e.ring != nil:
+		e.ring.allProtocols()
+		return nil
+	}
+	closed := e.socket.Control(func(fd int) { err = attach(fd, e.ports, nil) })
 	return errors.Join(closed, err)
 }
 
 // Stats is what was counted so far.
 func (e *Events) Stats() EventStats {
 	return EventStats{
-		Received:      e.received.Load(),
-		Malformed:     e.malformed.Load(),
-		Overruns:      e.overruns.Load(),
+		Received:      e.counts.received.Load(),
+		Malformed:     e.counts.malformed.Load(),
+		Overruns:      e.counts.overruns.Load(),
+		Ring:          e.noRing,
+		Overflows:     e.counts.overflows.Load(),
 		ReceiveBuffer: e.buffer,
 		Forced:        e.forced,
 	}
@@ -260,6 +332,17 @@ func (e *Events) Stats() EventStats {
 
 // Close ends a Receive under way and all later ones.
 func (e *Events) Close() {
-	e.closed.Store(true)
-	_ = e.file.Close()
+	if e.closed.Swap(true) {
+		return
+	}
+	if e.socket != nil {
+		e.socket.Close()
+	}
+	e.receiving.Lock() // nobody looks at the ring
+	defer e.receiving.Unlock()
+	e.closing.Lock()
+	defer e.closing.Unlock()
+	if e.ring != nil {
+		e.ring.close()
+	}
 }

@@ -19,6 +19,19 @@ func openEvents(t testing.TB, c EventsConfig) *Events {
 	return e
 }
 
+// eachWay is for what does not depend on how events come: through a ring, through one that overflows all the time, or through the queue
+// alone.
+func eachWay(t *testing.T, f func(t *testing.T, c EventsConfig)) {
+	for name, c := range map[string]EventsConfig{"ring": {}, "small ring": {ringSize: 4096}, "queue": {NoRing: true}} {
+		t.Run(name, func(t *testing.T) {
+			newNetns(t)
+			nft(t, natTables)
+			c.ReceiveBuffer = 8 << 20
+			f(t, c)
+		})
+	}
+}
+
 // drain receives until nothing came for a while.
 func drain(t testing.TB, e *Events) (events []flow.Event, lost bool) {
 	t.Helper()
@@ -49,11 +62,12 @@ func kinds(events []flow.Event) (count [3]int) {
 	return count
 }
 
-func TestOwnOperationsAreIgnored(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
+func TestOwnOperationsAreIgnored(t *testing.T) { eachWay(t, testOwnOperationsAreIgnored) }
+
+func testOwnOperationsAreIgnored(t *testing.T, c EventsConfig) {
 	own, foreign := openWriter(t), openWriter(t)
-	e := openEvents(t, EventsConfig{ReceiveBuffer: 8 << 20, IgnorePorts: []uint32{1, own.PortID(), 2}})
+	c.IgnorePorts = []uint32{1, own.PortID(), 2}
+	e := openEvents(t, c)
 	const n = 1000
 	for _, kind := range []flow.OpKind{flow.OpCreate, flow.OpUpdate, flow.OpDelete} {
 		mustDo(t, own, numberedOps(kind, 0, n))
@@ -76,44 +90,25 @@ func TestOwnOperationsAreIgnored(t *testing.T) {
 	}
 }
 
-func TestIgnoreIsReplaced(t *testing.T) {
+func TestPortsToIgnore(t *testing.T) {
 	newNetns(t)
-	nft(t, natTables)
-	a, b := openWriter(t), openWriter(t)
-	e := openEvents(t, EventsConfig{})
-	for _, c := range []struct {
-		name   string
-		ignore []uint32
-		want   int
-	}{
-		{"nobody", nil, 20},
-		{"a", []uint32{a.PortID()}, 10},
-		{"both", []uint32{a.PortID(), b.PortID()}, 0},
-		{"b", []uint32{b.PortID()}, 10},
-		{"nobody again", nil, 20},
-	} {
-		if err := e.Ignore(c.ignore); err != nil {
-			t.Fatal(err)
+	for _, noRing := range []bool{false, true} {
+		e := openEvents(t, EventsConfig{IgnorePorts: make([]uint32, maxPorts), NoRing: noRing})
+		if s := e.Stats(); (s.Ring != nil) != noRing {
+			t.Errorf("the longest program: no ring, %v", s.Ring)
 		}
-		mustDo(t, a, numberedOps(flow.OpCreate, 0, 10))
-		mustDo(t, b, numberedOps(flow.OpDelete, 0, 10))
-		if events, _ := drain(t, e); len(events) != c.want {
-			t.Errorf("ignoring %s: %d events, want %d", c.name, len(events), c.want)
+		if _, err := OpenEvents(EventsConfig{IgnorePorts: make([]uint32, maxPorts+1), NoRing: noRing}); err == nil {
+			t.Error("too many ports accepted")
 		}
-	}
-	if err := e.Ignore(make([]uint32, maxPorts)); err != nil {
-		t.Errorf("the longest program: %v", err)
-	}
-	if err := e.Ignore(make([]uint32, maxPorts+1)); err == nil {
-		t.Error("too many ports accepted")
 	}
 }
 
-func TestEventsCarryTheFlow(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables+labelTable)
+func TestEventsCarryTheFlow(t *testing.T) { eachWay(t, testEventsCarryTheFlow) }
+
+func testEventsCarryTheFlow(t *testing.T, c EventsConfig) {
+	nft(t, labelTable)
 	w := openWriter(t)
-	e := openEvents(t, EventsConfig{ReceiveBuffer: 1 << 20})
+	e := openEvents(t, c)
 	all := samples()
 	createAll(t, w, all)
 	events, _ := drain(t, e)
@@ -139,7 +134,7 @@ func TestOverrun(t *testing.T) {
 	newNetns(t)
 	nft(t, natTables)
 	w := openWriter(t)
-	e := openEvents(t, EventsConfig{ReceiveBuffer: 10000})
+	e := openEvents(t, EventsConfig{ReceiveBuffer: 10000, NoRing: true})
 	const n = 2000
 	mustDo(t, w, numberedOps(flow.OpCreate, 0, n))
 	into := make([]flow.Event, n)
@@ -163,11 +158,11 @@ func TestOverrun(t *testing.T) {
 	}
 }
 
-func TestReceiveFewAtATime(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
+func TestReceiveFewAtATime(t *testing.T) { eachWay(t, testReceiveFewAtATime) }
+
+func testReceiveFewAtATime(t *testing.T, c EventsConfig) {
 	w := openWriter(t)
-	e := openEvents(t, EventsConfig{})
+	e := openEvents(t, c)
 	mustDo(t, w, numberedOps(flow.OpCreate, 0, 100))
 	into := make([]flow.Event, 7)
 	for i := 0; i < 100; {
@@ -187,9 +182,10 @@ func TestReceiveFewAtATime(t *testing.T) {
 	}
 }
 
-func TestReceiveWaits(t *testing.T) {
-	newNetns(t)
-	e := openEvents(t, EventsConfig{})
+func TestReceiveWaits(t *testing.T) { eachWay(t, testReceiveWaits) }
+
+func testReceiveWaits(t *testing.T, c EventsConfig) {
+	e := openEvents(t, c)
 	begin := time.Now()
 	n, lost, err := e.Receive(make([]flow.Event, 1), 30*time.Millisecond)
 	if d := time.Since(begin); n != 0 || lost || err != nil || d < 30*time.Millisecond {
@@ -197,9 +193,10 @@ func TestReceiveWaits(t *testing.T) {
 	}
 }
 
-func TestCloseEndsReceive(t *testing.T) {
-	newNetns(t)
-	e := openEvents(t, EventsConfig{})
+func TestCloseEndsReceive(t *testing.T) { eachWay(t, testCloseEndsReceive) }
+
+func testCloseEndsReceive(t *testing.T, c EventsConfig) {
+	e := openEvents(t, c)
 	ended := make(chan error)
 	go func() {
 		_, _, err := e.Receive(make([]flow.Event, 1), time.Hour)
@@ -213,13 +210,16 @@ func TestCloseEndsReceive(t *testing.T) {
 	if _, _, err := e.Receive(nil, time.Hour); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a later Receive: %v", err)
 	}
+	if err := e.AllProtocols(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("later, all protocols: %v", err)
+	}
 }
 
 // TestEventsOfOneNamespace: nothing of another network namespace comes in.
-func TestEventsOfOneNamespace(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
-	here := openEvents(t, EventsConfig{})
+func TestEventsOfOneNamespace(t *testing.T) { eachWay(t, testEventsOfOneNamespace) }
+
+func testEventsOfOneNamespace(t *testing.T, c EventsConfig) {
+	here := openEvents(t, c)
 	newHost(t, "there").do(t, func() error {
 		w, err := OpenWriter()
 		if err != nil {

@@ -144,7 +144,7 @@ func captureEvents(t *testing.T, raw *Events) {
 	t.Helper()
 	seen := map[string]bool{}
 	for {
-		n, err := raw.batch.Try(raw.conn, vectors)
+		n, err := raw.socket.Try(raw.batch, vectors)
 		if err == unix.EAGAIN {
 			return
 		}

@@ -82,52 +82,40 @@ func equal(a, b []string) bool {
 	return true
 }
 
-// TestGatherWaitsForMore: what comes a little later is in the same batch.
-func TestGatherWaitsForMore(t *testing.T) {
-	in, c := NewBatch(8, 8), poked(t)
-	defer c.Close()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for range 3 {
-			poke(c)
-		}
-	}()
-	if n, err := in.Receive(raw, 8, 200*time.Millisecond); n != 3 || err != nil {
-		t.Errorf("%d datagrams, %v", n, err)
-	}
-}
-
-// TestReceiveEndsAtTheDeadline, with and without gathering.
+// TestReceiveEndsAtTheDeadline, and a wait for whatever else is watched.
 func TestReceiveEndsAtTheDeadline(t *testing.T) {
-	for _, gather := range []time.Duration{0, time.Millisecond} {
-		c := poked(t)
-		defer c.Close()
-		raw, err := c.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := NewBatch(1, 8).Receive(raw, 1, gather); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("at the deadline: %v", err)
-		}
+	a := open(t, "udp4", "127.0.0.1:0")
+	if err := a.SetDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Receive(NewBatch(1, 8), 1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("receive: %v", err)
+	}
+	if err := a.Wait(func(uintptr) bool { return a.Readable() }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("wait: %v", err)
 	}
 }
 
-func poked(t *testing.T) *net.UDPConn {
-	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// TestWaitWatchesTheOthers: what comes to another file ends a wait, too.
+func TestWaitWatchesTheOthers(t *testing.T) {
+	other := open(t, "udp4", "127.0.0.1:0")
+	var pair [2]int
+	if err := unix.Pipe2(pair[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[1])
+	s, err := OwnSocket(pair[0], other.fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	defer s.Close()
+	to := NewDestination(other.addr, 0)
+	time.AfterFunc(5*time.Millisecond, func() { _ = other.Send([]byte("x"), &to, 0) })
+	asked := 0
+	if err := s.Wait(func(uintptr) bool { asked++; return other.Readable() }); err != nil || asked < 2 || s.Readable() {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
 }
-
-func poke(c *net.UDPConn) { _, _ = c.WriteTo([]byte("x"), c.LocalAddr()) }
 
 // TestCloseEndsEverything: a Receive under way, and what comes later.
 func TestCloseEndsEverything(t *testing.T) {

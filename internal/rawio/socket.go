@@ -6,19 +6,16 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Socket is a datagram socket that the runtime's poller watches for what arrives and for nothing else. Of one of its own it
-// wants to know, too, when a datagram has left: every one that is sent would wake a thread. Safe for concurrent use; Receive
-// has one caller at a time.
+// Socket is a datagram socket that the runtime's poller watches for what arrives and for nothing else (Watch). Safe for
+// concurrent use; Receive and Wait have one caller at a time.
 type Socket struct {
-	ready *os.File // an epoll instance, readable when the socket is
-	wait  syscall.RawConn
+	watch *Watch
 
 	into    *Batch // of the Receive under way
 	want    int
@@ -33,45 +30,35 @@ type Socket struct {
 // NewSocket takes over the socket of c, bound and with all its options, and closes c.
 func NewSocket(c *net.UDPConn) (*Socket, error) {
 	defer c.Close()
-	s := &Socket{fd: -1}
-	s.arrived = s.receiveOnce
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	e := raw.Control(func(fd uintptr) { s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	fd := -1
+	e := raw.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) })
 	if e != nil || err != nil {
 		return nil, fmt.Errorf("rawio: take over a socket: %w", cmp.Or(e, err))
 	}
-	if err := s.watch(); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("rawio: watch a socket: %w", err)
-	}
-	return s, nil
+	return OwnSocket(fd)
 }
 
-func (s *Socket) watch() error {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+// OwnSocket takes over the socket fd, and closes it if it cannot. Wait watches the others beside it.
+func OwnSocket(fd int, others ...int) (*Socket, error) {
+	w, err := NewWatch(append(others, fd)...)
 	if err != nil {
-		return err
-	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or os would not give it to the poller
 		unix.Close(fd)
-		return err
+		return nil, err
 	}
-	s.ready = os.NewFile(uintptr(fd), "sync link")
-	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}); err != nil {
-		return err
-	}
-	s.wait, err = s.ready.SyscallConn()
-	return err
+	s := &Socket{watch: w, fd: fd}
+	s.arrived = s.receiveOnce
+	return s, nil
 }
 
 // Receive waits for datagrams and takes up to want of them. After Close the error is net.ErrClosed.
 func (s *Socket) Receive(b *Batch, want int) (n int, err error) {
 	s.into, s.want = b, want
-	if s.wait.Read(s.arrived) != nil {
-		return 0, net.ErrClosed
+	if err := s.watch.Wait(s.arrived); err != nil {
+		return 0, err
 	}
 	return s.got, s.err
 }
@@ -81,9 +68,21 @@ func (s *Socket) receiveOnce(uintptr) bool {
 	return s.err != unix.EAGAIN
 }
 
+// Wait is Watch's.
+func (s *Socket) Wait(ready func(uintptr) bool) error { return s.watch.Wait(ready) }
+
+// SetDeadline is of every Wait and Receive from now on.
+func (s *Socket) SetDeadline(t time.Time) error { return s.watch.SetDeadline(t) }
+
+// Readable says whether there is something to receive, or an error to be told of, which a look at the data would take.
+func (s *Socket) Readable() (is bool) {
+	_ = s.Control(func(fd int) { is = readable(fd) })
+	return is
+}
+
 // Try takes up to want datagrams that are there already; EAGAIN if there is none.
 func (s *Socket) Try(b *Batch, want int) (n int, err error) {
-	closed := s.Control(func(fd int) { n, err = b.take(uintptr(fd), want) })
+	closed := s.Control(func(fd int) { n, err = b.take(fd, want) })
 	if closed != nil {
 		return 0, closed
 	}
@@ -169,7 +168,5 @@ func (s *Socket) Close() {
 		s.fd = -1
 	}
 	s.using.Unlock()
-	if s.ready != nil {
-		_ = s.ready.Close()
-	}
+	s.watch.Close()
 }

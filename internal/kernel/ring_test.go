@@ -1,0 +1,216 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"ctsync/engine/flow"
+)
+
+// numberedMessage is one of that length, with a number in it.
+func numberedMessage(i, length int) []byte {
+	b := make([]byte, length)
+	binary.NativeEndian.PutUint32(b, uint32(length))
+	binary.NativeEndian.PutUint32(b[8:], uint32(i))
+	return b
+}
+
+func numberOf(b []byte) int { return int(binary.NativeEndian.Uint32(b[8:])) }
+
+// TestRingTakesEveryLength: what fits is in the ring, also across its end; what does not has the queue take over.
+func TestRingTakesEveryLength(t *testing.T) {
+	s := newSieve(t, nil, nil, true)
+	defer s.close()
+	for length := 16; length <= 1008; length++ {
+		if !s.passes(t, numberedMessage(length, length)) || s.ring.queued() {
+			t.Fatalf("%d bytes: not in the ring", length)
+		}
+	}
+	s.send(t, numberedMessage(1, 1009))
+	if !s.ring.queued() || s.ring.next() != nil || len(s.queued(t)) != 1009 {
+		t.Error("a message that is too long is not in the queue")
+	}
+}
+
+// TestRingOverflows: once the ring is full everything goes to the queue, also when there is room again, until the reader has
+// emptied both.
+func TestRingOverflows(t *testing.T) {
+	s := newSieve(t, nil, nil, true)
+	defer s.close()
+	sent := 0
+	send := func() { s.send(t, numberedMessage(sent, 200)); sent++ }
+	for !s.ring.queued() {
+		send()
+	}
+	if sent < 8 {
+		t.Fatalf("full after %d", sent)
+	}
+	for i := range sent - 1 {
+		if b := s.ring.next(); b == nil || numberOf(b) != i {
+			t.Fatalf("record %d: %v", i, b)
+		}
+	}
+	s.ring.release()
+	send()
+	first := sent - 2 // the one that did not fit
+	readable := func() bool { return first < sent }
+	if s.ring.next() != nil || !s.ring.available(readable) {
+		t.Fatal("what comes after an overflow is not younger")
+	}
+	for ; first < sent; first++ {
+		if b := s.queued(t); b == nil || numberOf(b) != first {
+			t.Fatalf("in the queue %d: %v", first, b)
+		}
+	}
+	if s.ring.available(readable) || s.ring.queued() {
+		t.Error("both are empty, and the queue has not ended")
+	}
+	if !s.passes(t, numberedMessage(9, 200)) || s.ring.queued() {
+		t.Error("afterwards nothing comes to the ring")
+	}
+}
+
+// TestRingSeesStragglers: what another processor was about to queue when both were empty is not overlooked, and comes before what
+// is in the ring by then only if that is not older.
+func TestRingSeesStragglers(t *testing.T) {
+	s := newSieve(t, nil, nil, true)
+	defer s.close()
+	*s.ring.route = routeQueue
+	s.send(t, numberedMessage(1, 100))
+	*s.ring.route = routeRing
+	if !s.ring.available(func() bool { return true }) || !s.ring.queued() {
+		t.Error("overlooked")
+	}
+}
+
+// TestRingAsksAndLooksAgain: what was copied after the reader looked, and before it asked for a wake-up, wakes nobody.
+func TestRingAsksAndLooksAgain(t *testing.T) {
+	s := newSieve(t, nil, nil, true)
+	defer s.close()
+	*s.ring.route = routeQueue
+	readable := func() bool {
+		*s.ring.route = routeRing
+		s.send(t, numberedMessage(1, 100))
+		return false
+	}
+	if !s.ring.available(readable) || *s.ring.route != routeRing {
+		t.Errorf("overlooked, route %d", *s.ring.route)
+	}
+}
+
+// TestRingIsNotWokenInVain: only the first message that comes while the reader sleeps wakes it.
+func TestRingIsNotWokenInVain(t *testing.T) {
+	s := newSieve(t, nil, nil, true)
+	defer s.close()
+	records := func() int {
+		*s.ring.route = routeRing // as if it was awake
+		n := 0
+		for s.ring.next() != nil {
+			n++
+		}
+		s.ring.release()
+		return n
+	}
+	before := *s.ring.produced
+	if s.ring.available(func() bool { return false }) || *s.ring.route != routeWake {
+		t.Fatal("it does not ask for a wake-up")
+	}
+	for i := range 3 {
+		s.send(t, numberedMessage(i, 100))
+		if *s.ring.route != routeRing {
+			t.Fatalf("message %d: route %d", i, *s.ring.route)
+		}
+	}
+	if got := *s.ring.produced - before; got != 3*256+recordHeader+recordLength {
+		t.Errorf("%d bytes: more or less than three messages and a wake-up", got)
+	}
+	if n := records(); n != 3 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// TestEventsWakeTheReader: each of many events that come one by one, whenever the reader is about to sleep.
+func TestEventsWakeTheReader(t *testing.T) { eachWay(t, testEventsWakeTheReader) }
+
+func testEventsWakeTheReader(t *testing.T, c EventsConfig) {
+	w := openWriter(t)
+	e := openEvents(t, c)
+	into := make([]flow.Event, 8)
+	step := make(chan bool)
+	go func() {
+		defer close(step)
+		var results []flow.Result
+		for i := range 2000 {
+			kind := []flow.OpKind{flow.OpCreate, flow.OpDelete}[i%2]
+			for from := time.Now(); time.Since(from) < time.Duration(i%50)*time.Microsecond; {
+			}
+			results = w.Do(numberedOps(kind, 0, 1), results[:0])
+			if !<-step {
+				return
+			}
+		}
+	}()
+	for i := range 2000 {
+		n, lost, err := e.Receive(into, 10*time.Second)
+		if n != 1 || lost || err != nil {
+			t.Errorf("event %d: %d, lost %v, %v", i, n, lost, err)
+			step <- false
+			return
+		}
+		step <- true
+	}
+	if e.ring != nil && *e.ring.consumed != *e.ring.produced {
+		t.Errorf("%d of %d bytes given back", *e.ring.consumed, *e.ring.produced)
+	}
+}
+
+// TestOrderOfEvents: of each flow, made, changed and ended by one of several writers while the reader now and then looks away until
+// everything is full, each event comes once and in order.
+func TestOrderOfEvents(t *testing.T) { eachWay(t, testOrderOfEvents) }
+
+func testOrderOfEvents(t *testing.T, c EventsConfig) {
+	const writers, rounds, batch = 3, 300, 20
+	c.ReceiveBuffer = 256 << 20
+	e := openEvents(t, c)
+	var working sync.WaitGroup
+	for i := range writers {
+		w := openWriter(t)
+		working.Go(func() {
+			var results []flow.Result
+			for round := range rounds {
+				for _, kind := range []flow.OpKind{flow.OpCreate, flow.OpUpdate, flow.OpDelete} {
+					results = w.Do(numberedOps(kind, (i*rounds+round)*batch, batch), results[:0])
+				}
+			}
+		})
+	}
+	rng := rand.New(rand.NewSource(1))
+	seen := map[flow.Key]int{}
+	into := make([]flow.Event, 100)
+	for left := writers * rounds * batch * 3; left > 0; {
+		n, lost, err := e.Receive(into, 10*time.Second)
+		if n == 0 || lost || err != nil {
+			t.Fatalf("%d events left: %d, lost %v, %v", left, n, lost, err)
+		}
+		for i := range into[:n] {
+			ev := &into[i]
+			if step := []int{flow.EventNew: 0, flow.EventUpdate: 1, flow.EventDestroy: 2}[ev.Kind]; seen[ev.Flow.Key] != step {
+				t.Fatalf("%v: %v after %d events", ev.Flow.Key, ev.Kind, seen[ev.Flow.Key])
+			}
+			seen[ev.Flow.Key]++
+		}
+		left -= n
+		if rng.Intn(20) == 0 {
+			time.Sleep(time.Duration(rng.Intn(20)) * time.Millisecond)
+		}
+	}
+	working.Wait()
+	st := e.Stats()
+	t.Logf("%+v", st)
+	if c.ringSize > 0 && st.Overflows == 0 {
+		t.Error("the small ring did not overflow")
+	}
+}
