@@ -345,3 +345,31 @@ func TestAReplyThatIsHeardAfterATakeover(t *testing.T) {
 	}
 	p.a.ops, p.b.ops = nil, nil
 }
+
+// TestASuspectHasItsTime: what the leader takes back when the purge's conditions have long held has purge-timeout all the same, however
+// often the table is read meanwhile: the datagram that lists it anew may be lost (26809).
+func TestASuspectHasItsTime(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(3 * purgeAfter)
+	p.b.wantOps("create 1")
+	said := 0
+	p.lose = func(from *fake, typ wire.Type) bool { // all but the first record
+		if from == p.a && typ == wire.Data {
+			said++
+		}
+		return from == p.a && (typ != wire.Data || said > 1)
+	}
+	p.tell(p.a, &Command{Verb: VerbFlushInternal})
+	p.b.failDumps = true
+	p.advance(50 * time.Millisecond)
+	p.b.failDumps = false
+	p.aged(p.b, time.Second)
+	p.b.wantOps() // not "delete 1"
+	p.lose = nil
+	p.advance(time.Second)
+	p.ranOut(p.a, f)
+	p.advance(time.Second)
+	p.b.wantOps("delete 1", "update 1")
+	p.a.ops = nil
+}

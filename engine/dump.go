@@ -63,6 +63,7 @@ func (e *Engine) beginDump() {
 	}
 	d.running, d.again, d.failed, d.differing, d.counting = true, false, false, 0, shown{}
 	d.began, d.retryAt = e.now, time.Time{}
+	e.purge.dumpBegins(e.now, e.cfg.PurgeTimeout)
 	d.id++
 	if d.generation++; d.generation == 0 {
 		d.generation = 1

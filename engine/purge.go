@@ -12,24 +12,37 @@ import (
 // deleted only when the leader could have adopted them, said so, and no packet refreshed them since: two
 // dumps, purge-timeout apart, show a timeout that just ran down.
 type purger struct {
-	since    time.Time // every condition holds since then
-	last     uint64    // own log's end at step-down
-	theirs   uint64    // leader's log's end when it had all of ours
-	dumped   int       // dumps since
-	nextDump time.Time
-	yielded  time.Time
-	deleted  int
-	again    bool // another dump is needed to judge a suspect
+	since   time.Time // every condition holds since then
+	last    uint64    // own log's end at step-down
+	theirs  uint64    // leader's log's end when it had all of ours
+	looked  time.Time // when the last dump began that judges
+	judges  bool      // the dump under way does, or else the last one
+	judged  int       // how many did since
+	yielded time.Time
+	deleted int
+	again   bool // another dump is needed to judge a suspect
 }
 
-func (p *purger) reset() { p.since, p.dumped, p.theirs = time.Time{}, 0, 0 }
+func (p *purger) reset() { p.since, p.judged, p.theirs = time.Time{}, 0, 0 }
+
+// looksAgain says whether a dump that begins now may judge: not before a suspect of the last one had purge-timeout.
+func (p *purger) looksAgain(now time.Time, timeout time.Duration) bool {
+	return !p.since.IsZero() && (p.looked.Before(p.since) || now.Sub(p.looked) >= timeout)
+}
+
+// dumpBegins decides whether a dump judges. Other causes than the purge have their dumps too, and one that failed is begun anew.
+func (p *purger) dumpBegins(now time.Time, timeout time.Duration) {
+	if p.judges = p.looksAgain(now, timeout); p.judges {
+		p.looked, p.again = now, false
+	}
+}
 
 // yieldAndPurge does a Standby's tidying.
 func (e *Engine) yieldAndPurge() {
 	p := &e.purge
 	if e.role.is != Standby || !e.leaderSettled() || !e.dump.current {
 		p.since = time.Time{}
-		p.dumped = 0
+		p.judged = 0
 		return
 	}
 	if e.log.Live > 0 && !e.now.Before(p.yielded) {
@@ -69,10 +82,9 @@ func (e *Engine) purgeConditions() {
 		if l.rep.Have < p.theirs {
 			return
 		}
-		p.since, p.dumped, p.nextDump = e.now, 0, e.now
+		p.since, p.judged = e.now, 0
 	}
-	if (p.dumped < 2 || p.again) && !e.now.Before(p.nextDump) && !e.dump.running {
-		p.nextDump, p.again = e.now.Add(e.cfg.PurgeTimeout), false
+	if (p.judged < 2 || p.again) && p.looksAgain(e.now, e.cfg.PurgeTimeout) && !e.dump.running {
 		e.beginDump()
 	}
 }
@@ -80,8 +92,8 @@ func (e *Engine) purgeConditions() {
 // purgeDumped counts a dump during which the conditions held.
 func (e *Engine) purgeDumped() {
 	p := &e.purge
-	if !p.since.IsZero() && !e.dump.began.Before(p.since) {
-		p.dumped++
+	if !p.since.IsZero() && !e.dump.began.Before(p.since) && p.judges {
+		p.judged++
 	}
 	if p.deleted > 0 {
 		e.note(Note{Kind: NotePurged, Count: p.deleted})
@@ -111,6 +123,9 @@ func (e *Engine) suspect(r ref, f *flow.Flow) {
 			ent.Kern &^= kSuspect
 			ent.Due = 0
 		}
+		return
+	}
+	if !p.judges {
 		return
 	}
 	expires := e.seconds() + f.Timeout

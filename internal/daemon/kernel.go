@@ -54,12 +54,6 @@ func openKernel(receiveBuffer int, protocols []uint8, log *slog.Logger) (*kernel
 		w.Close()
 		return nil, err
 	}
-	if err := ev.Stats().Ring; err != nil {
-		log.Info("conntrack events come through the socket's queue, at twice the CPU: a ring needs CAP_BPF and Linux 5.12", "reason", err)
-	}
-	if err := kernel.DropBPF(); err != nil {
-		log.Warn("a privilege that is needed no more is kept", "error", err)
-	}
 	k := &kernelEdge{events: ev, writer: w, gauges: kernel.NewGauges(), log: log, nat: natHooks{log: log}}
 	k.more = sync.NewCond(&k.mu)
 	return k, nil
