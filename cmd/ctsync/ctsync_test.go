@@ -52,7 +52,7 @@ func startFake(t *testing.T) *fake {
 
 func (f *fake) answer(ctx context.Context, r control.Request, stdout, stderr io.Writer) int {
 	f.Lock()
-	r.PID = 0
+	r.PID, r.Root = 0, false
 	f.asked = append(f.asked, r)
 	exit, hang := f.exit, f.hang
 	f.Unlock()

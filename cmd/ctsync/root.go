@@ -32,7 +32,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	p := &program{stdout: stdout, stderr: stderr}
 	root := group("ctsync", "replicate the connection tracking table between firewalls",
 		p.daemon(), p.notReady(), p.reload(), p.show(), p.reset(), p.restart(), p.commit(), p.flush(), p.resync(), p.bulk(), p.requestResync(),
-		p.notify(), p.takeFIFO(), p.askKeepalived(), p.cluster(), p.configuration(), p.check(), p.keepalived(), p.status(), p.top(), p.waitSynced(), p.demote(), p.promote(),
+		p.notify(), p.takeFIFO(), p.giveRing(), p.askKeepalived(), p.cluster(), p.configuration(), p.check(), p.keepalived(), p.status(), p.top(), p.waitSynced(), p.demote(), p.promote(),
 		p.monitor(), p.keygen(), p.version())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(stdout)

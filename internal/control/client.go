@@ -31,7 +31,7 @@ func Call(ctx context.Context, path string, r Request, stdout, stderr io.Writer)
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if _, err := conn.Write(append(line, '\n')); err != nil && !errors.Is(err, unix.EPIPE) {
+	if err := send(conn.(*net.UnixConn), append(line, '\n'), r.Files); err != nil && !errors.Is(err, unix.EPIPE) {
 		return ExitNotRunning, fmt.Errorf("control: request: %w", err)
 	}
 	exit, err = copyFrames(conn, stdout, stderr)

@@ -74,22 +74,22 @@ func owner(path string) int {
 		return 0
 	}
 	defer conn.Close()
-	return peerOf(conn)
+	pid, _ := peerOf(conn)
+	return pid
 }
 
-// peerOf is the process at the other end of conn, 0 if that is not known (SO_PEERCRED).
-func peerOf(conn net.Conn) int {
+// peerOf is the process at the other end of conn, 0 if that is not known, and whether it is root's (SO_PEERCRED).
+func peerOf(conn net.Conn) (pid int, root bool) {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	pid := 0
 	_ = raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
+			pid, root = int(cred.Pid), cred.Uid == 0
 		}
 	})
-	return pid
+	return pid, root
 }
 
 // bind listens at path, where at most a dead socket is.

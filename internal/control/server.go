@@ -92,7 +92,7 @@ func (s *Server) answer(ctx context.Context, conn net.Conn, handle Handler) {
 		s.refuse(out, err)
 		return
 	}
-	r.PID = peerOf(conn)
+	r.PID, r.Root = peerOf(conn)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -115,9 +115,16 @@ func (s *Server) refuse(out *frames, err error) {
 	_ = out.exit(ExitRefused)
 }
 
-func readRequest(conn net.Conn) (Request, error) {
+// readRequest reads the line, and what files come with it.
+func readRequest(conn net.Conn) (r Request, err error) {
+	in := &withFiles{conn: conn.(*net.UnixConn)}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
 	_ = conn.SetReadDeadline(time.Now().Add(requestTime))
-	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxRequest+1), maxRequest+1).ReadSlice('\n')
+	line, err := bufio.NewReaderSize(io.LimitReader(in, maxRequest+1), maxRequest+1).ReadSlice('\n')
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return Request{}, fmt.Errorf("control: no request within %s", requestTime)
@@ -127,7 +134,9 @@ func readRequest(conn net.Conn) (Request, error) {
 		return Request{}, fmt.Errorf("control: the request is not a whole line: %w", err)
 	}
 	_ = conn.SetReadDeadline(time.Time{})
-	return ParseRequest(line)
+	r, err = ParseRequest(line)
+	r.Files = in.files
+	return r, err
 }
 
 // patient gives each write its time.

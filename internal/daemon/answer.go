@@ -42,6 +42,8 @@ type call struct {
 	json           bool
 	stdout, stderr io.Writer
 	started        time.Time // of the client's process, on the boot's clock; zero: unknown
+	root           bool      // it is root's process
+	files          []*os.File
 }
 
 // verbs in the order in which they are listed. A longer one stands before its beginning.
@@ -63,6 +65,7 @@ var verbs = []verb{
 	{"request-resync", 0, engineVerb("peers asked", engine.VerbRequestResync)},
 	{"notify", math.MaxInt, (*Daemon).notify},
 	{"asked", 2, (*Daemon).asked},
+	{"ring", 0, (*Daemon).giveRing},
 	{"cluster start", 1, clusterVerb(vrrp.Master)},
 	{"cluster stop", 1, clusterVerb(vrrp.Backup)},
 	{"cluster status", 1, (*Daemon).clusterStatus},
@@ -75,6 +78,12 @@ var verbs = []verb{
 
 // answer does one request of the control socket.
 func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr io.Writer) int {
+	c := &call{ctx: ctx, json: r.Output == "json", stdout: stdout, stderr: stderr, started: started(r), root: r.Root, files: r.Files}
+	defer func() {
+		for _, f := range c.files {
+			f.Close()
+		}
+	}()
 	for _, v := range verbs {
 		words := strings.Fields(v.words)
 		n := len(words)
@@ -85,7 +94,8 @@ func (d *Daemon) answer(ctx context.Context, r control.Request, stdout, stderr i
 			fmt.Fprintf(stderr, "ctsync: %q says nothing after %q\n", r.Verb[n+v.more], strings.Join(r.Verb[:n+v.more], " "))
 			return exitUsage
 		}
-		return v.do(d, &call{ctx: ctx, rest: r.Verb[n:], json: r.Output == "json", stdout: stdout, stderr: stderr, started: started(r)})
+		c.rest = r.Verb[n:]
+		return v.do(d, c)
 	}
 	var known []string
 	for _, v := range verbs {

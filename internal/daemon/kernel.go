@@ -49,7 +49,11 @@ func openKernel(receiveBuffer int, protocols []uint8, log *slog.Logger) (*kernel
 	if err != nil {
 		return nil, err
 	}
-	ev, err := kernel.OpenEvents(kernel.EventsConfig{ReceiveBuffer: receiveBuffer, IgnorePorts: []uint32{w.PortID()}, Protocols: protocols})
+	ring, err := kernel.MakeRing()
+	if err != nil { // but it may be given (GiveRing)
+		log.Debug("conntrack events come through the socket's queue", "reason", err)
+	}
+	ev, err := kernel.OpenEvents(kernel.EventsConfig{ReceiveBuffer: receiveBuffer, IgnorePort: w.PortID(), Protocols: protocols, Ring: ring})
 	if err != nil {
 		w.Close()
 		return nil, err

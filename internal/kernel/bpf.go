@@ -33,34 +33,28 @@ const typeOffset = 4
 // a packet.
 const portOffset = 12
 
-// maxPorts keeps the program well within BPF_MAXINSNS (4096).
-const maxPorts = 1024
-
-var errTooManyPorts = fmt.Errorf("kernel: too many ports to ignore, at most %d", maxPorts)
-
 var (
 	bpfPass = unix.SockFilter{Code: bpfReturn, K: ^uint32(0)}
 	bpfDrop = unix.SockFilter{Code: bpfReturn, K: 0}
 )
 
-// program drops messages of the given ports, and events of flows whose protocol is not among those given, if any are,
+// program drops messages of the given port, and events of flows whose protocol is not among those given, if any are,
 // and passes all others whole.
-func program(ports []uint32, protocols []uint8) []unix.SockFilter {
-	prog := ignoreProgram(ports)
+func program(ignore uint32, protocols []uint8) []unix.SockFilter {
+	prog := ignoreProgram(ignore)
 	if len(protocols) == 0 {
 		return append(prog, bpfPass)
 	}
 	return append(prog, protocolProgram(protocols)...)
 }
 
-// ignoreProgram drops messages of the given ports. BPF loads in network order, the field is in the host's: the constants
-// are turned instead.
-func ignoreProgram(ports []uint32) []unix.SockFilter {
-	prog := []unix.SockFilter{{Code: bpfLoad, K: portOffset}}
-	for _, p := range ports {
-		prog = append(prog, unix.SockFilter{Code: bpfIfEq, K: turned32(p), Jf: 1}, bpfDrop)
+// ignoreProgram drops messages of the given port, of none if that is 0. BPF loads in network order, the field is in the host's: the constant
+// is turned instead.
+func ignoreProgram(port uint32) []unix.SockFilter {
+	if port == 0 {
+		return nil
 	}
-	return prog
+	return []unix.SockFilter{{Code: bpfLoad, K: portOffset}, {Code: bpfIfEq, K: turned32(port), Jf: 1}, bpfDrop}
 }
 
 // turned32 is a 32-bit constant in the host's order as BPF loads it.
@@ -106,11 +100,8 @@ func turned(n uint16) uint32 {
 }
 
 // attach attaches the program to fd, in place of one that may be there.
-func attach(fd int, ports []uint32, protocols []uint8) error {
-	if len(ports) > maxPorts {
-		return errTooManyPorts
-	}
-	prog := program(ports, protocols)
+func attach(fd int, ignore uint32, protocols []uint8) error {
+	prog := program(ignore, protocols)
 	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
 		return fmt.Errorf("kernel: filter events: %w", err)

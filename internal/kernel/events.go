@@ -21,11 +21,10 @@ type EventsConfig struct {
 	// ReceiveBuffer is the size of the socket's queue in bytes, 0 the kernel's default. Each event that does not fit into the ring
 	// takes 1280 bytes of twice this size. Without the privilege to force it, net.core.rmem_max is the limit.
 	ReceiveBuffer int
-	// NoRing leaves everything to the socket's queue.
-	NoRing   bool
-	ringSize int // bytes, 0: ringSize
-	// IgnorePorts are netlink ports (Writer.PortID) whose operations cause no event here.
-	IgnorePorts []uint32
+	// Ring is what events come through, if there is one; it is the Events' own from then on, also after an error.
+	Ring *Ring
+	// IgnorePort is a netlink port (Writer.PortID) whose operations cause no event here.
+	IgnorePort uint32
 	// Protocols are those of the flows whose events come, of all if there are none; AllProtocols ends that.
 	Protocols []uint8
 }
@@ -35,7 +34,7 @@ type EventStats struct {
 	Received      uint64 // decoded
 	Malformed     uint64 // refused, and skipped
 	Overruns      uint64 // times the kernel reported lost events
-	Ring          error  // why there is none; nil: there is one
+	Ring          bool   // they come through one
 	Overflows     uint64 // times the ring was full, and the socket's queue took over
 	ReceiveBuffer int    // bytes granted
 	Forced        bool   // granted beyond net.core.rmem_max, or would be
@@ -44,7 +43,7 @@ type EventStats struct {
 // Events receives conntrack events. Receive has one caller at a time; the other methods are safe beside it.
 type Events struct {
 	socket *rawio.Socket
-	ring   *ring // nil: the kernel gives none
+	config EventsConfig
 
 	receiving sync.Mutex // held by Receive; guards what follows
 	batch     *rawio.Batch
@@ -54,13 +53,12 @@ type Events struct {
 	available func(uintptr) bool // both made once: a closure for each wait would be garbage
 	readable  func() bool
 
-	ports   []uint32
-	closed  atomic.Bool
-	closing sync.Mutex // guards that there is a ring
-	counts  struct{ received, malformed, overruns, overflows atomic.Uint64 }
-	noRing  error
-	buffer  int
-	forced  bool
+	closed   atomic.Bool
+	changing sync.Mutex                 // held to change the ring, and what the kernel drops
+	ring     atomic.Pointer[ringReader] // nil: none
+	counts   struct{ received, malformed, overruns, overflows atomic.Uint64 }
+	buffer   int
+	forced   bool
 }
 
 // Messages per call of recvmmsg, and room for each: the kernel allocates less than a page for an event
@@ -77,17 +75,13 @@ const (
 const gather = 400 * time.Microsecond
 
 // OpenEvents subscribes to creations, changes and ends of flows in the calling thread's network namespace.
-// The filters are in force before the first event can come. Events come through a ring if the kernel gives one (EventStats.Ring).
+// The filters are in force before the first event can come.
 func OpenEvents(c EventsConfig) (*Events, error) {
-	fd, _, err := open()
-	if err != nil {
-		return nil, err
-	}
-	e := &Events{batch: rawio.NewBatch(vectors, vectorSize), ports: c.IgnorePorts}
+	e := &Events{batch: rawio.NewBatch(vectors, vectorSize), config: c}
 	e.available, e.readable = e.isAvailable, func() bool { return e.socket.Readable() }
-	if err := e.setup(fd, c); err != nil {
-		if e.socket == nil {
-			unix.Close(fd)
+	if err := e.open(); err != nil {
+		if c.Ring != nil {
+			c.Ring.Close()
 		}
 		e.Close()
 		return nil, err
@@ -95,13 +89,59 @@ func OpenEvents(c EventsConfig) (*Events, error) {
 	return e, nil
 }
 
-func (e *Events) setup(fd int, c EventsConfig) (err error) {
-	if e.buffer, e.forced, err = setReceiveBuffer(fd, c.ReceiveBuffer); err != nil {
+func (e *Events) open() error {
+	fd, _, err := open()
+	if err != nil {
 		return err
 	}
-	if err := e.filter(fd, c); err != nil {
+	if e.socket, err = rawio.OwnSocket(fd); err != nil {
+		return fmt.Errorf("kernel: open events: %w", err)
+	}
+	if e.buffer, e.forced, err = setReceiveBuffer(fd, e.config.ReceiveBuffer); err != nil {
 		return err
 	}
+	if err := attach(fd, e.config.IgnorePort, e.config.Protocols); err != nil {
+		return err
+	}
+	if e.config.Ring != nil {
+		if err := e.UseRing(e.config.Ring); err != nil {
+			return err
+		}
+	}
+	return join(fd)
+}
+
+// UseRing has events come through r from now on, in the order in which they happen. r is the Events' own, also after an error.
+func (e *Events) UseRing(r *Ring) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	reader, err := newRingReader(r, e.config.IgnorePort, e.config.Protocols)
+	if err != nil {
+		return err
+	}
+	if err := e.use(reader); err != nil {
+		reader.close()
+		return err
+	}
+	e.ring.Store(reader)
+	return nil
+}
+
+func (e *Events) use(r *ringReader) (err error) {
+	if e.closed.Load() {
+		return net.ErrClosed
+	}
+	if e.ring.Load() != nil {
+		return errors.New("kernel: events come through a ring already")
+	}
+	if err := e.socket.Watch(int(r.ring.records.Fd())); err != nil {
+		return err
+	}
+	closed := e.socket.Control(func(fd int) { err = r.attach(fd) })
+	return cmp.Or(closed, err)
+}
+
+func join(fd int) error {
 	for _, group := range []int{
 		unix.NFNLGRP_CONNTRACK_NEW, unix.NFNLGRP_CONNTRACK_UPDATE, unix.NFNLGRP_CONNTRACK_DESTROY,
 		unix.NFNLGRP_CONNTRACK_EXP_NEW, unix.NFNLGRP_CONNTRACK_EXP_DESTROY,
@@ -110,29 +150,8 @@ func (e *Events) setup(fd int, c EventsConfig) (err error) {
 			return fmt.Errorf("kernel: join conntrack events (needs CAP_NET_ADMIN): %w", err)
 		}
 	}
-	var others []int
-	if e.ring != nil {
-		others = append(others, e.ring.records.FD())
-	}
-	if e.socket, err = rawio.OwnSocket(fd, others...); err != nil {
-		return fmt.Errorf("kernel: open events: %w", err)
-	}
 	return nil
 }
-
-// filter attaches a program to the socket fd: the ring's, or the one without.
-func (e *Events) filter(fd int, c EventsConfig) error {
-	e.noRing = errNotWanted
-	if !c.NoRing {
-		e.ring, e.noRing = openRing(cmp.Or(c.ringSize, ringSize), c.IgnorePorts, c.Protocols)
-	}
-	if e.ring != nil {
-		return e.ring.attach(fd)
-	}
-	return attach(fd, c.IgnorePorts, c.Protocols)
-}
-
-var errNotWanted = errors.New("not asked for")
 
 // Receive waits up to wait for events, with 0 until there is one, and decodes as many as there are and fit into the slice, in the
 // kernel's order. lost says that the kernel dropped events before these because the socket's queue was full.
@@ -185,32 +204,33 @@ func (e *Events) await() error {
 }
 
 func (e *Events) isAvailable(uintptr) bool {
-	if e.ring != nil {
-		return e.ring.available(e.readable)
+	if r := e.ring.Load(); r != nil {
+		return r.available(e.readable)
 	}
 	return e.readable()
 }
 
 // take takes what there is: of the ring, and of the socket's queue once that is next.
 func (e *Events) take(into []flow.Event) (n int, lost bool, err error) {
-	if e.ring == nil {
+	r := e.ring.Load()
+	if r == nil {
 		return e.takeQueued(into)
 	}
-	queued := e.ring.queued() // asked first: what is copied before that is older than the queue, and hardly anything is afterwards
+	queued := r.queued() // asked first: what is copied before that is older than the queue, and hardly anything is afterwards
 	if queued && !e.overflown {
 		e.counts.overflows.Add(1)
 	}
 	e.overflown = queued
-	if n, lost = e.takeRing(into); !queued || n == len(into) {
+	if n, lost = e.takeRing(r, into); !queued || n == len(into) {
 		return n, lost, nil
 	}
 	more, short, err := e.takeQueued(into[n:])
 	return n + more, lost || short, err
 }
 
-func (e *Events) takeRing(into []flow.Event) (n int, short bool) {
+func (e *Events) takeRing(r *ringReader, into []flow.Event) (n int, short bool) {
 	for n < len(into) && !short {
-		b := e.ring.next()
+		b := r.next()
 		if b == nil {
 			break
 		}
@@ -218,7 +238,7 @@ func (e *Events) takeRing(into []flow.Event) (n int, short bool) {
 		decoded, short = e.decode(b, into[n:])
 		n += decoded
 	}
-	e.ring.release()
+	r.release()
 	return n, short
 }
 
@@ -304,17 +324,18 @@ func (e *Events) event(m *message, ev *flow.Event) (ok bool, err error) {
 
 // AllProtocols lets events of flows of every protocol come from now on.
 func (e *Events) AllProtocols() (err error) {
-	e.closing.Lock()
-	defer e.closing.Unlock()
-	switch {
-	case e.closed.Load():
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	e.config.Protocols = nil
+	if e.closed.Load() {
 		return net.ErrClosed
-	case e.ring != nil:
-		e.ring.allProtocols()
+	}
+	if r := e.ring.Load(); r != nil {
+		r.allProtocols()
 		return nil
 	}
-	closed := e.socket.Control(func(fd int) { err = attach(fd, e.ports, nil) })
-	return errors.Join(closed, err)
+	closed := e.socket.Control(func(fd int) { err = attach(fd, e.config.IgnorePort, nil) })
+	return cmp.Or(closed, err)
 }
 
 // Stats is what was counted so far.
@@ -323,7 +344,7 @@ func (e *Events) Stats() EventStats {
 		Received:      e.counts.received.Load(),
 		Malformed:     e.counts.malformed.Load(),
 		Overruns:      e.counts.overruns.Load(),
-		Ring:          e.noRing,
+		Ring:          e.ring.Load() != nil,
 		Overflows:     e.counts.overflows.Load(),
 		ReceiveBuffer: e.buffer,
 		Forced:        e.forced,
@@ -340,9 +361,9 @@ func (e *Events) Close() {
 	}
 	e.receiving.Lock() // nobody looks at the ring
 	defer e.receiving.Unlock()
-	e.closing.Lock()
-	defer e.closing.Unlock()
-	if e.ring != nil {
-		e.ring.close()
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if r := e.ring.Load(); r != nil {
+		r.close()
 	}
 }

@@ -22,11 +22,14 @@ func openEvents(t testing.TB, c EventsConfig) *Events {
 // eachWay is for what does not depend on how events come: through a ring, through one that overflows all the time, or through the queue
 // alone.
 func eachWay(t *testing.T, f func(t *testing.T, c EventsConfig)) {
-	for name, c := range map[string]EventsConfig{"ring": {}, "small ring": {ringSize: 4096}, "queue": {NoRing: true}} {
+	for name, size := range map[string]int{"ring": ringSize, "small ring": smallRing, "queue": 0} {
 		t.Run(name, func(t *testing.T) {
 			newNetns(t)
 			nft(t, natTables)
-			c.ReceiveBuffer = 8 << 20
+			c := EventsConfig{ReceiveBuffer: 8 << 20}
+			if size > 0 {
+				c.Ring = newRing(t, size)
+			}
 			f(t, c)
 		})
 	}
@@ -66,7 +69,7 @@ func TestOwnOperationsAreIgnored(t *testing.T) { eachWay(t, testOwnOperationsAre
 
 func testOwnOperationsAreIgnored(t *testing.T, c EventsConfig) {
 	own, foreign := openWriter(t), openWriter(t)
-	c.IgnorePorts = []uint32{1, own.PortID(), 2}
+	c.IgnorePort = own.PortID()
 	e := openEvents(t, c)
 	const n = 1000
 	for _, kind := range []flow.OpKind{flow.OpCreate, flow.OpUpdate, flow.OpDelete} {
@@ -87,19 +90,6 @@ func testOwnOperationsAreIgnored(t *testing.T, c EventsConfig) {
 	}
 	if s := e.Stats(); s.Received != 3*n || s.Malformed != 0 || s.Overruns != 0 || s.ReceiveBuffer != 8<<20 {
 		t.Errorf("stats %+v", s)
-	}
-}
-
-func TestPortsToIgnore(t *testing.T) {
-	newNetns(t)
-	for _, noRing := range []bool{false, true} {
-		e := openEvents(t, EventsConfig{IgnorePorts: make([]uint32, maxPorts), NoRing: noRing})
-		if s := e.Stats(); (s.Ring != nil) != noRing {
-			t.Errorf("the longest program: no ring, %v", s.Ring)
-		}
-		if _, err := OpenEvents(EventsConfig{IgnorePorts: make([]uint32, maxPorts+1), NoRing: noRing}); err == nil {
-			t.Error("too many ports accepted")
-		}
 	}
 }
 
@@ -134,7 +124,7 @@ func TestOverrun(t *testing.T) {
 	newNetns(t)
 	nft(t, natTables)
 	w := openWriter(t)
-	e := openEvents(t, EventsConfig{ReceiveBuffer: 10000, NoRing: true})
+	e := openEvents(t, EventsConfig{ReceiveBuffer: 10000})
 	const n = 2000
 	mustDo(t, w, numberedOps(flow.OpCreate, 0, n))
 	into := make([]flow.Event, n)

@@ -174,7 +174,7 @@ func key(l4 uint8, src string, sport uint16, dst string, dport uint16) flow.Key 
 func TestEventsOfPackets(t *testing.T) {
 	client, server := router(t)
 	e := openEvents(t, EventsConfig{ReceiveBuffer: 1 << 20})
-	raw := openEvents(t, EventsConfig{ReceiveBuffer: 1 << 20, NoRing: true})
+	raw := openEvents(t, EventsConfig{ReceiveBuffer: 1 << 20})
 	serve(t, server)
 	talk(t, client)
 	events, lost := drain(t, e)

@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -10,11 +12,81 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring is a BPF ring buffer (Documentation/bpf/ringbuf.rst) that the program of the event socket copies messages into, instead of
+// Ring is a BPF ring buffer (Documentation/bpf/ringbuf.rst) that the program of the event socket copies messages into, instead of
 // letting them into the socket's queue. It is memory that both sides see: nothing is allocated, queued and freed for an
-// event, and no system call fetches it. An event costs the daemon half as much so, and those who make it less, too.
+// event, and no system call fetches it. An event costs the daemon half as much so.
 //
-// Where a message goes says the route, a word that both sides change:
+// It is three files of the kernel's, so that one process can make it, which takes a privilege, and give it to another.
+type Ring struct{ records, routing, program *os.File }
+
+// ringSize is room for 4,000 events, a hundredth of a second at the 350,000/s that one kernel makes; then the socket's queue takes over.
+const ringSize = 1 << 20
+
+// MakeRing needs CAP_BPF and Linux 5.12.
+func MakeRing() (*Ring, error) { return makeRing(ringSize) }
+
+func makeRing(size int) (*Ring, error) {
+	r, err := loadRing(size)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: make a BPF ring (needs CAP_BPF, Linux 5.12): %w", err)
+	}
+	return r, nil
+}
+
+func loadRing(size int) (*Ring, error) {
+	records, err := ebpf.NewMap(&ebpf.MapSpec{Name: "ctsync_events", Type: ebpf.RingBuf, MaxEntries: uint32(size)})
+	if err != nil {
+		return nil, err
+	}
+	defer records.Close()
+	routing, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "ctsync_route", Type: ebpf.Array, KeySize: 4, ValueSize: routingSize, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer routing.Close()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "ctsync_events", Type: ebpf.SocketFilter, License: "Apache-2.0", Instructions: ringProgram(records.FD(), routing.FD()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
+	var files []*os.File
+	for _, fd := range []int{records.FD(), routing.FD(), program.FD()} {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, os.NewFile(uintptr(own), "ring"))
+	}
+	return RingOf(files)
+}
+
+// RingOf is the ring of another's Files, which are its own from now on, also after an error.
+func RingOf(files []*os.File) (*Ring, error) {
+	if len(files) != 3 {
+		closeAll(files)
+		return nil, fmt.Errorf("kernel: a ring has three files, not %d", len(files))
+	}
+	return &Ring{files[0], files[1], files[2]}, nil
+}
+
+// Files are what RingOf wants.
+func (r *Ring) Files() []*os.File { return []*os.File{r.records, r.routing, r.program} }
+
+// Close gives the files up.
+func (r *Ring) Close() { closeAll(r.Files()) }
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// ringReader is a ring as who reads sees it. Where a message goes says the route, a word that both sides change:
 //
 //	route         the program                                   becomes
 //	routeRing     copies it                                     routeQueue: it does not fit
@@ -31,13 +103,11 @@ import (
 // something: so none is overlooked.
 //
 // One goroutine reads.
-type ring struct {
-	program          *ebpf.Program
-	records, routing *ebpf.Map
-	mapped           [][]byte // all that follows points into
+type ringReader struct {
+	ring   *Ring
+	mapped [][]byte // all that follows points into
 
-	route    *uint32
-	all      *uint32 // not 0: flows of every protocol
+	routing  *routing
 	consumed *uint64 // positions, in bytes since the beginning
 	produced *uint64
 	data     []byte // the ring twice in a row, so that no record is in two pieces
@@ -46,15 +116,30 @@ type ring struct {
 	at, end uint64 // what is next to be read, and what there was when it was last looked
 }
 
-// Values of the route.
+// routing is what program and reader tell each other.
+type routing struct {
+	route     uint32
+	ignored   uint32 // the port whose messages are dropped, as BPF loads it; 0: none
+	some      uint32 // not 0: only flows of the protocols that follow
+	_         uint32
+	protocols [32]uint8 // a bit each, the lowest first
+}
+
+// Where that is, for the program.
+const (
+	routeOffset     = int16(unsafe.Offsetof(routing{}.route))
+	ignoredOffset   = int16(unsafe.Offsetof(routing{}.ignored))
+	someOffset      = int16(unsafe.Offsetof(routing{}.some))
+	protocolsOffset = int16(unsafe.Offsetof(routing{}.protocols))
+	routingSize     = uint32(unsafe.Sizeof(routing{}))
+)
+
+// Values of the route; the first is that of a new ring.
 const (
 	routeQueue = iota
 	routeRing
 	routeWake
 )
-
-// ringSize is room for 4,000 events, a hundredth of a second at the 350,000/s that one kernel makes; then the socket's queue takes over.
-const ringSize = 1 << 20
 
 // A record has a header of the kernel's and one of ours, the message's length; the memory between message and record's end is
 // whatever was there.
@@ -65,62 +150,61 @@ const (
 	recordFlags  = unix.BPF_RINGBUF_BUSY_BIT | unix.BPF_RINGBUF_DISCARD_BIT
 )
 
-// openRing needs CAP_BPF and Linux 5.12. Messages of the given ports are dropped, and events of flows whose protocol is not among those
-// given, if any are.
-func openRing(size int, ports []uint32, protocols []uint8) (*ring, error) {
-	r := &ring{size: uint64(size)}
-	if err := r.open(ports, protocols); err != nil {
-		r.close()
-		return nil, fmt.Errorf("kernel: make a BPF ring: %w", err)
+// newRingReader takes the ring over, also after an error.
+func newRingReader(r *Ring, ignore uint32, protocols []uint8) (*ringReader, error) {
+	rr := &ringReader{ring: r}
+	if err := rr.mapAll(); err != nil {
+		rr.close()
+		return nil, fmt.Errorf("kernel: map a BPF ring: %w", err)
 	}
-	return r, nil
+	rr.routing.ignored = turned32(ignore)
+	for _, p := range protocols {
+		rr.routing.some = 1
+		rr.routing.protocols[p/8] |= 1 << (p % 8)
+	}
+	return rr, nil
 }
 
-func (r *ring) open(ports []uint32, protocols []uint8) (err error) {
-	if len(ports) > maxPorts {
-		return errTooManyPorts
-	}
-	if r.records, err = ebpf.NewMap(&ebpf.MapSpec{Name: "ctsync_events", Type: ebpf.RingBuf, MaxEntries: uint32(r.size)}); err != nil {
-		return err
-	}
-	r.routing, err = ebpf.NewMap(&ebpf.MapSpec{
-		Name: "ctsync_route", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
-	})
-	if err != nil {
-		return err
-	}
-	r.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "ctsync_events", Type: ebpf.SocketFilter, License: "Apache-2.0",
-		Instructions: ringProgram(r.records.FD(), r.routing.FD(), ports, protocols),
-	})
-	if err != nil {
-		return err
-	}
-	return r.mapAll()
-}
-
-func (r *ring) mapAll() error {
+func (r *ringReader) mapAll() error {
 	page := os.Getpagesize()
-	routing, err := r.mmap(r.routing, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+	shared, err := r.mmap(r.ring.routing, 0, page, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return err
 	}
-	consumer, err := r.mmap(r.records, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+	consumer, err := r.mmap(r.ring.records, 0, page, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		return err
 	}
-	producer, err := r.mmap(r.records, page, page+2*int(r.size), unix.PROT_READ)
+	if r.size, err = sizeOf(r.ring.records); err != nil {
+		return err
+	}
+	producer, err := r.mmap(r.ring.records, page, page+2*int(r.size), unix.PROT_READ)
 	if err != nil {
 		return err
 	}
-	r.route, r.all = (*uint32)(unsafe.Pointer(&routing[0])), (*uint32)(unsafe.Pointer(&routing[allOffset]))
+	r.routing = (*routing)(unsafe.Pointer(&shared[0]))
 	r.consumed, r.produced, r.data = (*uint64)(unsafe.Pointer(&consumer[0])), (*uint64)(unsafe.Pointer(&producer[0])), producer[page:]
-	atomic.StoreUint32(r.route, routeRing)
+	r.at = atomic.LoadUint64(r.consumed)
+	r.end = r.at
 	return nil
 }
 
-func (r *ring) mmap(m *ebpf.Map, offset, size, access int) ([]byte, error) {
-	b, err := unix.Mmap(m.FD(), int64(offset), size, access, unix.MAP_SHARED)
+// sizeOf is max_entries of a map, as the kernel tells of its descriptor.
+func sizeOf(m *os.File) (size uint64, err error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.Fd()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(info)) {
+		if _, err := fmt.Sscanf(line, "max_entries: %d", &size); err == nil && size > 0 && size&(size-1) == 0 {
+			return size, nil
+		}
+	}
+	return 0, errors.New("not a ring")
+}
+
+func (r *ringReader) mmap(f *os.File, offset, size, access int) ([]byte, error) {
+	b, err := unix.Mmap(int(f.Fd()), int64(offset), size, access, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
@@ -128,16 +212,17 @@ func (r *ring) mmap(m *ebpf.Map, offset, size, access int) ([]byte, error) {
 	return b, nil
 }
 
-// attach has the program decide about what comes to the socket fd.
-func (r *ring) attach(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, r.program.FD()); err != nil {
-		return fmt.Errorf("kernel: attach the BPF program: %w", err)
+// attach has the program decide about what comes to the socket fd, in place of the one that may be there. What comes goes to the queue until
+// the reader has emptied that.
+func (r *ringReader) attach(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, int(r.ring.program.Fd())); err != nil {
+		return fmt.Errorf("kernel: attach the ring's program: %w", err)
 	}
 	return nil
 }
 
 // next is the oldest message of the ring, nil if there is none; it is valid until release.
-func (r *ring) next() []byte {
+func (r *ringReader) next() []byte {
 	for {
 		length, ok := r.ready()
 		if !ok {
@@ -152,7 +237,7 @@ func (r *ring) next() []byte {
 }
 
 // ready is the length of the next record, if there is one and it is complete.
-func (r *ring) ready() (length uint32, ok bool) {
+func (r *ringReader) ready() (length uint32, ok bool) {
 	if r.at == r.end {
 		if r.end = atomic.LoadUint64(r.produced); r.at == r.end {
 			return 0, false
@@ -163,48 +248,42 @@ func (r *ring) ready() (length uint32, ok bool) {
 }
 
 // release gives the memory of what was read back.
-func (r *ring) release() { atomic.StoreUint64(r.consumed, r.at) }
+func (r *ringReader) release() { atomic.StoreUint64(r.consumed, r.at) }
 
 // queued says that the socket's queue has what comes after the ring.
-func (r *ring) queued() bool { return atomic.LoadUint32(r.route) == routeQueue }
+func (r *ringReader) queued() bool { return atomic.LoadUint32(&r.routing.route) == routeQueue }
 
 // available says whether there is something to read, in the ring or in the socket's queue; if not, what comes next wakes who
 // waits.
-func (r *ring) available(readable func() bool) bool {
+func (r *ringReader) available(readable func() bool) bool {
 	if _, ok := r.ready(); ok {
 		return true
 	}
+	route := &r.routing.route
 	if r.queued() {
 		if readable() {
 			return true
 		}
-		atomic.StoreUint32(r.route, routeWake)
+		atomic.StoreUint32(route, routeWake)
 	}
-	atomic.CompareAndSwapUint32(r.route, routeRing, routeWake)
+	atomic.CompareAndSwapUint32(route, routeRing, routeWake)
 	if _, ok := r.ready(); ok {
-		atomic.CompareAndSwapUint32(r.route, routeWake, routeRing)
+		atomic.CompareAndSwapUint32(route, routeWake, routeRing)
 		return true
 	}
 	if readable() {
-		atomic.StoreUint32(r.route, routeQueue)
+		atomic.StoreUint32(route, routeQueue)
 		return true
 	}
 	return false
 }
 
 // allProtocols ends the choice of protocols.
-func (r *ring) allProtocols() { atomic.StoreUint32(r.all, 1) }
+func (r *ringReader) allProtocols() { atomic.StoreUint32(&r.routing.some, 0) }
 
-func (r *ring) close() {
+func (r *ringReader) close() {
 	for _, b := range r.mapped {
 		_ = unix.Munmap(b)
 	}
-	if r.program != nil {
-		r.program.Close()
-	}
-	for _, m := range []*ebpf.Map{r.records, r.routing} {
-		if m != nil {
-			m.Close()
-		}
-	}
+	r.ring.Close()
 }

@@ -15,50 +15,47 @@ const (
 	regRecord  = asm.R9
 )
 
-// allOffset is where the second word of the routing is: not 0 lets events of every protocol come. The first one is the route.
-const allOffset = 4
-
-// recordSizes are how long a record may be, our header included: what is not said of a record's length has to be known when
-// the program is verified. An event is between 200 and 350 bytes, with every extension 650.
+// recordSizes are how long a record may be, our header included: a length has to be known when the program is
+// verified. An event has between 200 and 350 bytes, with every extension 650.
 var recordSizes = []int32{256 - recordHeader, 512 - recordHeader, 1024 - recordHeader}
 
-// shortest is a message with both headers, two attributes of nested ones and an IPv6 address: an event is longer.
+// shortest is a message with both headers, two nested attributes and IPv6 addresses: an event is longer.
 const shortest = 80
 
-// ringProgram is the event socket's program: it drops what program does, and copies the rest where the route says (ring).
-func ringProgram(records, routing int, ports []uint32, protocols []uint8) (prog asm.Instructions) {
+// ringProgram is the event socket's program: it drops what program does, and copies the rest where the route says (ringReader).
+func ringProgram(records, routing int) (prog asm.Instructions) {
 	prog = append(prog,
 		asm.Mov.Reg(regMessage, asm.R1),
 		asm.LoadMapValue(regRouting, routing, 0),
 		asm.LoadMem(regLength, regMessage, 0, asm.Word), // __sk_buff.len
+		asm.JLT.Imm(regLength, unix.NLMSG_HDRLEN, "pass"),
+		asm.LoadMem(asm.R9, regRouting, ignoredOffset, asm.Word),
+		asm.JEq.Imm(asm.R9, 0, "all ports"),
 		asm.LoadAbs(portOffset, asm.Word),
+		asm.JEq.Reg(asm.R0, asm.R9, "drop"),
+		asm.LoadMem(asm.R1, regRouting, someOffset, asm.Word).WithSymbol("all ports"),
+		asm.JEq.Imm(asm.R1, 0, "accept"),
 	)
-	for _, p := range ports {
-		prog = append(prog, asm.JEq.Imm32(asm.R0, int32(turned32(p)), "drop"))
-	}
-	if len(protocols) > 0 {
-		prog = append(prog, ringProtocols(protocols)...)
-	}
+	prog = append(prog, chooseProtocol()...)
 	prog = append(prog,
-		asm.LoadMem(asm.R1, regRouting, 0, asm.Word).WithSymbol("accept"),
+		asm.LoadMem(asm.R1, regRouting, routeOffset, asm.Word).WithSymbol("accept"),
 		asm.JEq.Imm(asm.R1, routeQueue, "pass"),
-		asm.JLT.Imm(regLength, unix.NLMSG_HDRLEN, "pass"), // an empty one is a wake-up
 	)
 	for i, size := range recordSizes {
 		prog = append(prog, copyInto(records, size, fmt.Sprintf("size%d", i), fmt.Sprintf("size%d", i+1))...)
 	}
 	return append(prog,
 		// It fits into no record.
-		asm.StoreImm(regRouting, 0, routeQueue, asm.Word).WithSymbol(fmt.Sprintf("size%d", len(recordSizes))),
+		asm.StoreImm(regRouting, routeOffset, routeQueue, asm.Word).WithSymbol(fmt.Sprintf("size%d", len(recordSizes))),
 		asm.Mov.Imm(asm.R0, -1).WithSymbol("pass"),
 		asm.Return(),
 
 		// It is in the ring: wake who asked for it, and only one of those who come at the same time does.
-		asm.LoadMem(asm.R1, regRouting, 0, asm.Word).WithSymbol("copied"),
+		asm.LoadMem(asm.R1, regRouting, routeOffset, asm.Word).WithSymbol("copied"),
 		asm.JNE.Imm(asm.R1, routeWake, "drop"),
 		asm.Mov.Imm(asm.R0, routeWake),
 		asm.Mov.Imm(asm.R1, routeRing),
-		compareAndSwap(regRouting, asm.R1),
+		compareAndSwap(regRouting, asm.R1, routeOffset),
 		asm.JNE.Imm(asm.R0, routeWake, "drop"),
 		asm.StoreImm(asm.RFP, -recordLength, 0, asm.Word), // a record with nothing in it
 		asm.StoreImm(asm.RFP, -recordLength+4, 0, asm.Word),
@@ -97,42 +94,54 @@ func copyInto(records int, size int32, here, next string) asm.Instructions {
 	}
 }
 
-// compareAndSwap puts src where to points if R0 is there; R0 is what was. Linux 5.12.
-func compareAndSwap(to, src asm.Register) asm.Instruction {
-	ins := asm.CmpXchg.Mem(to, src, asm.Word, 0)
+// compareAndSwap puts src there if R0 is what is there; R0 is what was. Linux 5.12.
+func compareAndSwap(to, src asm.Register, offset int16) asm.Instruction {
+	ins := asm.CmpXchg.Mem(to, src, asm.Word, offset)
 	ins.Constant = 0xf0 | 0x01 // BPF_CMPXCHG: the assembler (v0.22.0) leaves it out, and the instruction would add
 	return ins
 }
 
-// ringProtocols is protocolProgram. It knows where the kernel puts the protocol (ctnetlink_dump_tuples), and accepts what looks otherwise.
-func ringProtocols(protocols []uint8) (prog asm.Instructions) {
-	prog = asm.Instructions{
-		asm.LoadMem(asm.R1, regRouting, allOffset, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, "accept"),
+// chooseProtocol is protocolProgram. It knows where the kernel puts the protocol (ctnetlink_dump_tuples), and accepts what looks otherwise.
+func chooseProtocol() asm.Instructions {
+	const tuple, address = headers, headers + unix.SizeofNlAttr
+	prog := asm.Instructions{
 		asm.JLT.Imm(regLength, shortest, "accept"),
 		asm.LoadAbs(typeOffset, asm.Half),
 		asm.JEq.Imm(asm.R0, int32(turned(msgNew)), "flow"),
 		asm.JNE.Imm(asm.R0, int32(turned(msgDelete)), "accept"), // an expectation
+		asm.LoadAbs(tuple+2, asm.Half).WithSymbol("flow"),
+		asm.JNE.Imm(asm.R0, int32(turned(ctaTupleOrig|nested)), "accept"),
+		asm.LoadAbs(address+2, asm.Half),
+		asm.JNE.Imm(asm.R0, int32(turned(ctaTupleIP|nested)), "accept"),
+		asm.LoadAbs(address, asm.Half),
+		asm.JEq.Imm(asm.R0, int32(turned(addressV4)), "v4"),
+		asm.JNE.Imm(asm.R0, int32(turned(addressV6)), "accept"),
 	}
-	const tuple, address = headers, headers + unix.SizeofNlAttr
-	prog = append(prog, mustBe(tuple+2, ctaTupleOrig|nested, "flow")...)
-	prog = append(prog, mustBe(address+2, ctaTupleIP|nested, "")...)
-	prog = append(prog, asm.LoadAbs(address, asm.Half), asm.JEq.Imm(asm.R0, int32(turned(addressV4)), "v4"))
-	prog = append(prog, mustBe(address, addressV6, "")...)
-	for _, family := range []struct {
-		name   string
-		length int32
-	}{{"v6", addressV6}, {"v4", addressV4}} {
-		proto := address + family.length
-		prog = append(prog, mustBe(proto+2, ctaTupleProto|nested, family.name)...)
-		prog = append(prog, mustBe(proto+6, ctaProtoNum, "")...)
-		prog = append(prog, asm.LoadAbs(proto+8, asm.Byte))
-		for _, p := range protocols {
-			prog = append(prog, asm.JEq.Imm(asm.R0, int32(p), "accept"))
-		}
-		prog = append(prog, asm.Ja.Label("drop"))
+	prog = append(prog, loadProtocol(address+addressV6, "v6")...)
+	prog = append(prog, loadProtocol(address+addressV4, "v4")...)
+	return append(prog,
+		asm.And.Imm(asm.R0, 0xff).WithSymbol("protocol"), // which the verifier does not know
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.RSh.Imm(asm.R1, 3),
+		asm.Add.Reg(asm.R1, regRouting),
+		asm.LoadMem(asm.R1, asm.R1, protocolsOffset, asm.Byte),
+		asm.And.Imm(asm.R0, 7),
+		asm.RSh.Reg(asm.R1, asm.R0),
+		asm.And.Imm(asm.R1, 1),
+		asm.JEq.Imm(asm.R1, 0, "drop"),
+	)
+}
+
+// loadProtocol loads the number in CTA_TUPLE_PROTO, which begins there.
+func loadProtocol(at int32, symbol string) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadAbs(at+2, asm.Half).WithSymbol(symbol),
+		asm.JNE.Imm(asm.R0, int32(turned(ctaTupleProto|nested)), "accept"),
+		asm.LoadAbs(at+unix.SizeofNlAttr+2, asm.Half),
+		asm.JNE.Imm(asm.R0, int32(turned(ctaProtoNum)), "accept"),
+		asm.LoadAbs(at+2*unix.SizeofNlAttr, asm.Byte),
+		asm.Ja.Label("protocol"),
 	}
-	return prog
 }
 
 // Lengths of CTA_TUPLE_IP: it and two addresses with their headers.
@@ -140,12 +149,3 @@ const (
 	addressV4 = 3*unix.SizeofNlAttr + 2*4
 	addressV6 = 3*unix.SizeofNlAttr + 2*16
 )
-
-// mustBe accepts a message whose 16 bits there, in the host's order, are something else.
-func mustBe(offset int32, want uint16, symbol string) asm.Instructions {
-	load := asm.LoadAbs(offset, asm.Half)
-	if symbol != "" {
-		load = load.WithSymbol(symbol)
-	}
-	return asm.Instructions{load, asm.JNE.Imm(asm.R0, int32(turned(want)), "accept")}
-}

@@ -3,12 +3,26 @@ package kernel
 import (
 	"encoding/binary"
 	"math/rand"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"ctsync/engine/flow"
 )
+
+// smallRing overflows all the time: it has room for 15 events.
+const smallRing = 4096
+
+func newRing(t testing.TB, size int) *Ring {
+	t.Helper()
+	r, err := makeRing(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
 
 // numberedMessage is one of that length, with a number in it.
 func numberedMessage(i, length int) []byte {
@@ -22,7 +36,7 @@ func numberOf(b []byte) int { return int(binary.NativeEndian.Uint32(b[8:])) }
 
 // TestRingTakesEveryLength: what fits is in the ring, also across its end; what does not has the queue take over.
 func TestRingTakesEveryLength(t *testing.T) {
-	s := newSieve(t, nil, nil, true)
+	s := newSieve(t, 0, nil, true)
 	defer s.close()
 	for length := 16; length <= 1008; length++ {
 		if !s.passes(t, numberedMessage(length, length)) || s.ring.queued() {
@@ -38,7 +52,7 @@ func TestRingTakesEveryLength(t *testing.T) {
 // TestRingOverflows: once the ring is full everything goes to the queue, also when there is room again, until the reader has
 // emptied both.
 func TestRingOverflows(t *testing.T) {
-	s := newSieve(t, nil, nil, true)
+	s := newSieve(t, 0, nil, true)
 	defer s.close()
 	sent := 0
 	send := func() { s.send(t, numberedMessage(sent, 200)); sent++ }
@@ -76,11 +90,11 @@ func TestRingOverflows(t *testing.T) {
 // TestRingSeesStragglers: what another processor was about to queue when both were empty is not overlooked, and comes before what
 // is in the ring by then only if that is not older.
 func TestRingSeesStragglers(t *testing.T) {
-	s := newSieve(t, nil, nil, true)
+	s := newSieve(t, 0, nil, true)
 	defer s.close()
-	*s.ring.route = routeQueue
+	s.ring.routing.route = routeQueue
 	s.send(t, numberedMessage(1, 100))
-	*s.ring.route = routeRing
+	s.ring.routing.route = routeRing
 	if !s.ring.available(func() bool { return true }) || !s.ring.queued() {
 		t.Error("overlooked")
 	}
@@ -88,25 +102,25 @@ func TestRingSeesStragglers(t *testing.T) {
 
 // TestRingAsksAndLooksAgain: what was copied after the reader looked, and before it asked for a wake-up, wakes nobody.
 func TestRingAsksAndLooksAgain(t *testing.T) {
-	s := newSieve(t, nil, nil, true)
+	s := newSieve(t, 0, nil, true)
 	defer s.close()
-	*s.ring.route = routeQueue
+	s.ring.routing.route = routeQueue
 	readable := func() bool {
-		*s.ring.route = routeRing
+		s.ring.routing.route = routeRing
 		s.send(t, numberedMessage(1, 100))
 		return false
 	}
-	if !s.ring.available(readable) || *s.ring.route != routeRing {
-		t.Errorf("overlooked, route %d", *s.ring.route)
+	if !s.ring.available(readable) || s.ring.routing.route != routeRing {
+		t.Errorf("overlooked, route %d", s.ring.routing.route)
 	}
 }
 
 // TestRingIsNotWokenInVain: only the first message that comes while the reader sleeps wakes it.
 func TestRingIsNotWokenInVain(t *testing.T) {
-	s := newSieve(t, nil, nil, true)
+	s := newSieve(t, 0, nil, true)
 	defer s.close()
 	records := func() int {
-		*s.ring.route = routeRing // as if it was awake
+		s.ring.routing.route = routeRing // as if it was awake
 		n := 0
 		for s.ring.next() != nil {
 			n++
@@ -115,13 +129,13 @@ func TestRingIsNotWokenInVain(t *testing.T) {
 		return n
 	}
 	before := *s.ring.produced
-	if s.ring.available(func() bool { return false }) || *s.ring.route != routeWake {
+	if s.ring.available(func() bool { return false }) || s.ring.routing.route != routeWake {
 		t.Fatal("it does not ask for a wake-up")
 	}
 	for i := range 3 {
 		s.send(t, numberedMessage(i, 100))
-		if *s.ring.route != routeRing {
-			t.Fatalf("message %d: route %d", i, *s.ring.route)
+		if s.ring.routing.route != routeRing {
+			t.Fatalf("message %d: route %d", i, s.ring.routing.route)
 		}
 	}
 	if got := *s.ring.produced - before; got != 3*256+recordHeader+recordLength {
@@ -162,8 +176,8 @@ func testEventsWakeTheReader(t *testing.T, c EventsConfig) {
 		}
 		step <- true
 	}
-	if e.ring != nil && *e.ring.consumed != *e.ring.produced {
-		t.Errorf("%d of %d bytes given back", *e.ring.consumed, *e.ring.produced)
+	if r := e.ring.Load(); r != nil && *r.consumed != *r.produced {
+		t.Errorf("%d of %d bytes given back", *r.consumed, *r.produced)
 	}
 }
 
@@ -210,7 +224,74 @@ func testOrderOfEvents(t *testing.T, c EventsConfig) {
 	working.Wait()
 	st := e.Stats()
 	t.Logf("%+v", st)
-	if c.ringSize > 0 && st.Overflows == 0 {
+	if r := e.ring.Load(); r != nil && r.size == smallRing && st.Overflows == 0 {
 		t.Error("the small ring did not overflow")
+	}
+}
+
+// TestRingOnTheWay: events that come while a ring is given are neither lost nor in another order; a second one is refused.
+func TestRingOnTheWay(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{ReceiveBuffer: 64 << 20})
+	const batches, batch = 100, 100
+	go func() {
+		var results []flow.Result
+		for i := range batches {
+			if i == batches/3 {
+				if err := e.UseRing(newRing(t, ringSize)); err != nil {
+					t.Error(err)
+				}
+			}
+			results = w.Do(numberedOps(flow.OpCreate, i*batch, batch), results[:0])
+		}
+	}()
+	into := make([]flow.Event, 100)
+	for at := 0; at < batches*batch; {
+		n, lost, err := e.Receive(into, 10*time.Second)
+		if n == 0 || lost || err != nil {
+			t.Fatalf("at %d: %d, lost %v, %v", at, n, lost, err)
+		}
+		for _, ev := range into[:n] {
+			if ev.Flow.Key != numbered(at).Key {
+				t.Fatalf("event %d is of %v", at, ev.Flow.Key)
+			}
+			at++
+		}
+	}
+	if r := e.ring.Load(); r == nil || *r.consumed == 0 {
+		t.Error("nothing came through the ring")
+	}
+	if err := e.UseRing(newRing(t, ringSize)); err == nil {
+		t.Error("a second ring is taken")
+	}
+}
+
+// TestNoRing: what is none is refused, and given up.
+func TestNoRing(t *testing.T) {
+	newNetns(t)
+	e := openEvents(t, EventsConfig{})
+	for _, n := range []int{2, 3} {
+		var files []*os.File
+		for range n {
+			f, err := os.Open("/dev/null")
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f)
+		}
+		r, err := RingOf(files)
+		if n == 3 && err == nil {
+			err = e.UseRing(r)
+		}
+		if err == nil || e.Stats().Ring {
+			t.Errorf("%d files: taken", n)
+		}
+		for _, f := range files {
+			if f.Close() == nil {
+				t.Errorf("%d files: one is still open", n)
+			}
+		}
 	}
 }

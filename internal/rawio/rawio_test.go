@@ -104,11 +104,14 @@ func TestWaitWatchesTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	s, err := OwnSocket(pair[0], other.fd)
+	s, err := OwnSocket(pair[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if err := s.Watch(other.fd); err != nil {
+		t.Fatal(err)
+	}
 	to := NewDestination(other.addr, 0)
 	time.AfterFunc(5*time.Millisecond, func() { _ = other.Send([]byte("x"), &to, 0) })
 	asked := 0

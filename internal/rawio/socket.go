@@ -42,9 +42,9 @@ func NewSocket(c *net.UDPConn) (*Socket, error) {
 	return OwnSocket(fd)
 }
 
-// OwnSocket takes over the socket fd, and closes it if it cannot. Wait watches the others beside it.
-func OwnSocket(fd int, others ...int) (*Socket, error) {
-	w, err := NewWatch(append(others, fd)...)
+// OwnSocket takes over the socket fd, and closes it if it cannot.
+func OwnSocket(fd int) (*Socket, error) {
+	w, err := NewWatch(fd)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -70,6 +70,9 @@ func (s *Socket) receiveOnce(uintptr) bool {
 
 // Wait is Watch's.
 func (s *Socket) Wait(ready func(uintptr) bool) error { return s.watch.Wait(ready) }
+
+// Watch has Wait watch another file, too, which has to stay open.
+func (s *Socket) Watch(fd int) error { return s.watch.Add(fd) }
 
 // SetDeadline is of every Wait and Receive from now on.
 func (s *Socket) SetDeadline(t time.Time) error { return s.watch.SetDeadline(t) }

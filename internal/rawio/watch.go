@@ -1,6 +1,7 @@
 package rawio
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -17,16 +18,20 @@ type Watch struct {
 	conn syscall.RawConn
 }
 
-// NewWatch watches the given files, which have to outlive it.
-func NewWatch(fds ...int) (*Watch, error) {
-	w, err := newWatch(fds)
+// NewWatch watches a file, which has to outlive it.
+func NewWatch(fd int) (*Watch, error) {
+	w, err := newWatch()
 	if err != nil {
 		return nil, fmt.Errorf("rawio: watch: %w", err)
+	}
+	if err := w.Add(fd); err != nil {
+		w.Close()
+		return nil, err
 	}
 	return w, nil
 }
 
-func newWatch(fds []int) (*Watch, error) {
+func newWatch() (*Watch, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -36,17 +41,22 @@ func newWatch(fds []int) (*Watch, error) {
 		return nil, err
 	}
 	w := &Watch{file: os.NewFile(uintptr(fd), "watch")}
-	for _, watched := range fds {
-		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, watched, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(watched)}); err != nil {
-			w.Close()
-			return nil, err
-		}
-	}
 	if w.conn, err = w.file.SyscallConn(); err != nil {
 		w.Close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// Add watches another file from now on; it may be called beside Wait.
+func (w *Watch) Add(fd int) (err error) {
+	closed := w.conn.Control(func(own uintptr) {
+		err = unix.EpollCtl(int(own), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+	})
+	if err = cmp.Or(closed, err); err != nil {
+		return fmt.Errorf("rawio: watch: %w", err)
+	}
+	return nil
 }
 
 // Wait returns once ready says so, which is asked first, and again each time that a file has something new. After Close the error is

@@ -24,6 +24,7 @@ func confined(m *machine) {
 	const pid = "$(systemctl show -p MainPID --value ctsync)"
 	m.says("grep -E '^(CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/"+pid+"/status | tr '\\t\\n' '  '",
 		"CapEff: 0000000000001000 CapBnd: 0000000000001000 CapAmb: 0000000000001000 NoNewPrivs: 1 Seccomp: 2")
+	m.must("journalctl -b -u ctsync -o cat | grep -q 'conntrack events come through a ring'") // which it could not make
 	m.says("awk '/^Max open files/ { print $4, $5 }' /proc/"+pid+"/limits; ps -o ni= -p "+pid+" | tr -d ' '", "4096 4096\n-10")
 	m.must("touch /tmp/outside")
 	inside := "nsenter -t " + pid + " -m -- sh -c "

@@ -13,7 +13,7 @@ import (
 )
 
 // confinable is what a machine is let do so that the directives have something to prevent: nspawn forbids it otherwise.
-var confinable = []string{"--capability=CAP_SYSLOG", "--system-call-filter=@clock @keyring bpf"}
+var confinable = []string{"--capability=CAP_SYSLOG,CAP_BPF", "--system-call-filter=@clock @keyring bpf"}
 
 // directive is one of ctsync.service, with what it must prevent. Without it root can do that here, which is tried first: a probe that
 // cannot succeed proves nothing. control is what a unit has instead of it, where that is not nothing.

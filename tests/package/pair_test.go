@@ -61,6 +61,7 @@ func (n *network) firewall(name string, number, priority int) *machine {
 	m.must(fmt.Sprintf(`cd %s && cp ctsync.conf /etc/ctsync/ &&
 		sed 's/^ *router_id .*/router_id %s/; s/^ *priority .*/priority %d/' keepalived/fifo.conf >/etc/keepalived/keepalived.conf &&
 		ctsync config check && systemctl restart ctsync`, examples, name, priority))
+	m.must("journalctl -b -u ctsync -o cat | grep -q 'go on to come through the socket.s queue'") // a container may not have a ring
 	return m
 }
 
