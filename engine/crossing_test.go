@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ctsync/engine/cache"
 	"ctsync/engine/flow"
 	"ctsync/engine/wire"
 	"ctsync/vrrp"
@@ -372,4 +373,37 @@ func TestASuspectHasItsTime(t *testing.T) {
 	p.advance(time.Second)
 	p.b.wantOps("delete 1", "update 1")
 	p.a.ops = nil
+}
+
+// TestADoubtIsNoEnd: what is still to be looked at when an operator has everything asked for again is in doubt, and not over because an
+// earlier node told the end of the connection that had its key before (30253).
+func TestADoubtIsNoEnd(t *testing.T) {
+	p := activeAndStandby(t)
+	c := p.join("c")
+	p.notice(c, vrrp.Backup)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(300 * time.Millisecond)
+	apart := func(from, to *fake) bool { return from == p.a || to == p.a }
+	p.cut = apart
+	p.swap(p.a, c)
+	p.swap(c, p.b)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.move(p.b, c)
+	p.b.e.eachListed(p.b.e.tbl.Find(&f.Key), func(q *peer, l *copyOf) {
+		if q.name == "a" {
+			l.Bits |= cache.Dead // as of a connection before f
+		}
+	})
+	p.packet(c, conn(2, noNAT))
+	p.advance(time.Second)
+	p.b.late = everything
+	p.cut = apart
+	p.advance(500 * time.Millisecond)
+	p.cut = func(*fake, *fake) bool { return true }
+	p.tell(p.b, &Command{Verb: VerbRequestResync})
+	p.b.giveUp()
+	p.b.ops = nil
+	p.advance(2500 * time.Millisecond) // the proof still holds
+	p.b.wantOps() // not "delete 1"
+	p.a.ops, c.ops = nil, nil
 }

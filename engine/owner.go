@@ -85,7 +85,7 @@ func (e *Engine) fill() {
 	w.recent = nil
 	scan := e.scanEntries(func(r ref) {
 		listed := e.leaderLists(r)
-		if listed == nil && e.saidEnded(r) {
+		if l := e.leads(r); (l == nil || !l.Live()) && e.saidEnded(r) { // what is in doubt may go on
 			e.tbl.Entry(r).Kern |= kEnded
 		}
 		if e.writes() && listed != nil || e.follows() && e.tbl.Entry(r).Kern&kEnded != 0 || e.outlived(r, e.log.Lives(r), listed) {
