@@ -277,25 +277,28 @@ func (r *round) floor() error {
 	if err := r.forwarding(r.plan.packets); err != nil {
 		return err
 	}
-	if err := r.lab.flush(); err != nil {
-		return err
+	for _, f := range []struct {
+		row   string
+		batch int
+		ring  bool
+	}{{rowFloorRecv, 0, true}, {rowFloorBursts, load.Burst, true}, {rowFloorQueue, 0, false}, {rowFloorQueueB, load.Burst, false}} {
+		if err := r.lab.flush(); err != nil {
+			return err
+		}
+		if err := r.receive(f.row, f.batch, f.ring); err != nil {
+			return err
+		}
 	}
-	if err := r.receive(rowFloorRecv, 0); err != nil {
-		return err
-	}
-	if err := r.lab.flush(); err != nil {
-		return err
-	}
-	return r.receive(rowFloorBursts, load.Burst)
+	return nil
 }
 
 // receive: the floor of an active node, under the same load.
-func (r *round) receive(row string, batch int) error {
+func (r *round) receive(row string, batch int, ring bool) error {
 	w := r.plan.amount("established")
 	w.batch = batch
 	got := make(chan error, 1)
 	go func() {
-		rep, err := r.lab.generator(r.lab.a, "receive", "-n", fmt.Sprint(w.n))
+		rep, err := r.lab.generator(r.lab.a, "receive", "-n", fmt.Sprint(w.n), fmt.Sprintf("-ring=%v", ring))
 		if err == nil {
 			r.add(row, float64(rep.CPUPerEvent().Nanoseconds())/1000)
 		}

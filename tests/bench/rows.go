@@ -39,6 +39,8 @@ const (
 	rowPacketsCost   = "packets-cost"
 	rowFloorRecv     = "floor-receive"
 	rowFloorBursts   = "floor-receive-bursts"
+	rowFloorQueue    = "floor-receive-queue"
+	rowFloorQueueB   = "floor-receive-queue-bursts"
 	rowFloorInject   = "floor-inject"
 )
 
@@ -94,6 +96,8 @@ func floors() []row {
 	return []row{
 		{key: rowFloorRecv, title: "receive and decode an event, nothing else", unit: "us"},
 		{key: rowFloorBursts, title: "receive and decode an event, bursts of 128", unit: "us"},
+		{key: rowFloorQueue, title: "the same through the socket's queue", unit: "us"},
+		{key: rowFloorQueueB, title: "the same through the socket's queue, bursts of 128", unit: "us"},
 		{key: rowFloorInject, title: "create a flow with NAT, in batches, nobody listening", unit: "us"},
 		{key: rowFullSpeed, title: "the generator alone, nobody listening", unit: "k/s"},
 		{key: rowPacketsRate, title: "new connections/s through the router, nobody listening", unit: "k/s"},

@@ -8,10 +8,17 @@ import (
 	"ctsync/internal/kernel"
 )
 
-// Receive receives and decodes n events and does nothing with them: what no daemon can do for less. ready is
-// called when it listens. It ends without all of them when none has come for limit.
-func Receive(n, buffer int, limit time.Duration, ready func()) (Report, error) {
-	e, err := kernel.OpenEvents(kernel.EventsConfig{ReceiveBuffer: buffer})
+// Receive receives and decodes n events, through a ring or through the socket's queue alone, and does nothing with them: what no
+// daemon can do for less. ready is called when it listens. It ends without all of them when none has come for limit.
+func Receive(n, buffer int, ring bool, limit time.Duration, ready func()) (Report, error) {
+	c := kernel.EventsConfig{ReceiveBuffer: buffer}
+	if ring {
+		var err error
+		if c.Ring, err = kernel.MakeRing(); err != nil {
+			return Report{}, fmt.Errorf("load: %w", err)
+		}
+	}
+	e, err := kernel.OpenEvents(c)
 	if err != nil {
 		return Report{}, fmt.Errorf("load: %w", err)
 	}

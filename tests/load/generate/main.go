@@ -80,7 +80,8 @@ func receive(args []string) (load.Report, error) {
 	f := flag.NewFlagSet("receive", flag.ExitOnError)
 	n := f.Int("n", 200000, "events")
 	buffer := f.Int("buffer", 64<<20, "bytes of queue")
+	ring := f.Bool("ring", true, "through a BPF ring, else through the socket's queue alone")
 	limit := f.Duration("limit", 3*time.Second, "how long to wait for the next one")
 	f.Parse(args)
-	return load.Receive(*n, *buffer, *limit, func() { fmt.Fprintln(os.Stderr, "ready") })
+	return load.Receive(*n, *buffer, *ring, *limit, func() { fmt.Fprintln(os.Stderr, "ready") })
 }
