@@ -114,6 +114,7 @@ func (e *Engine) kernelDump(in *KernelDump) {
 	}
 	if d.failed {
 		d.running = false
+		e.purge.again = e.purge.again || e.purge.judges // what it did not show
 		d.retry.ready(e.now, retryDump, retryAfter*10)
 		d.retryAt = d.retry.next
 		return

@@ -61,23 +61,24 @@ func (p *pair) releaseHeld(long time.Duration) {
 
 // fake is one node of a pair.
 type fake struct {
-	p         *pair
-	name      string
-	e         *Engine
-	addr      netip.AddrPort
-	kernel    map[flow.Key]flow.Flow
-	written   map[flow.Key]time.Time // by ctsync, last
-	mute      bool                   // operations stay unanswered
-	packets   func(flow.Key) uint64  // that its kernel has counted; nil: it counts none
-	refuse    map[flow.OpKind]syscall.Errno
-	late      func(flow.OpKind) bool // carried out, but answered only by answer or giveUp
-	failDumps bool                   // reading the table fails at its end
-	due       []flow.Result
-	ops       []string
-	notes     []Note
-	ready     Readiness
-	inbox     []Input
-	bytes     bytes.Buffer // everything it sent
+	p          *pair
+	name       string
+	e          *Engine
+	addr       netip.AddrPort
+	kernel     map[flow.Key]flow.Flow
+	written    map[flow.Key]time.Time // by ctsync, last
+	mute       bool                   // operations stay unanswered
+	packets    func(flow.Key) uint64  // that its kernel has counted; nil: it counts none
+	refuse     map[flow.OpKind]syscall.Errno
+	late       func(flow.OpKind) bool // carried out, but answered only by answer or giveUp
+	failDumps  bool                   // reading the table fails at its end
+	failAtOnce bool                   // with that: before it shows anything
+	due        []flow.Result
+	ops        []string
+	notes      []Note
+	ready      Readiness
+	inbox      []Input
+	bytes      bytes.Buffer // everything it sent
 }
 
 type option func(*Config)
@@ -138,6 +139,9 @@ func (p *pair) tell(n *fake, in Input) {
 	if out.Dump != 0 {
 		d := &KernelDump{Dump: out.Dump, Done: true, Failed: n.failDumps}
 		for _, f := range n.kernel {
+			if n.failDumps && n.failAtOnce {
+				break
+			}
 			d.Flows = append(d.Flows, f)
 		}
 		slices.SortFunc(d.Flows, func(a, b flow.Flow) int { return strings.Compare(a.Key.String(), b.Key.String()) })

@@ -373,6 +373,26 @@ func TestCopiesTakenBackGo(t *testing.T) {
 	}
 }
 
+// filtered gives n another filter without the others hearing that it compares its table.
+func (p *pair) filtered(n *fake, f flow.Filter) {
+	p.lose = func(_ *fake, typ wire.Type) bool { return typ == wire.Beat }
+	p.tell(n, &Filter{f})
+	p.advance(50 * time.Millisecond)
+	p.lose = nil
+}
+
+// TestTakenBackWhileDumpsFail goes all the same: a dump that fails shows not everything.
+func TestTakenBackWhileDumpsFail(t *testing.T) {
+	p := activeAndStandby(t)
+	p.packet(p.a, conn(1, noNAT))
+	p.advance(3 * purgeAfter)
+	p.b.failDumps, p.b.failAtOnce = true, true
+	p.filtered(p.a, flow.Filter{Some: true})
+	p.b.failDumps = false
+	p.purged(p.b)
+	p.a.ops, p.b.ops = nil, nil
+}
+
 // TestDifferentFilters: each node tells of what its own filter leaves, and neither loses what it has, whoever leads.
 func TestDifferentFilters(t *testing.T) {
 	udpOnly := func(c *Config) { c.Filter.Some = true; c.Filter.Protocols[flow.UDP] = true }
