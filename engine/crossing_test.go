@@ -404,6 +404,6 @@ func TestADoubtIsNoEnd(t *testing.T) {
 	p.b.giveUp()
 	p.b.ops = nil
 	p.advance(2500 * time.Millisecond) // the proof still holds
-	p.b.wantOps() // not "delete 1"
+	p.b.wantOps()                      // not "delete 1"
 	p.a.ops, c.ops = nil, nil
 }

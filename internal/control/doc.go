@@ -6,7 +6,7 @@
 //	       <── x 00000004 <exit code> ── and the connection ends
 //
 // The request is one line of JSON of at most 64 KiB. The answer is frames: a kind byte, a length of four bytes in
-// network order, the payload. With the request's bytes may come open files, which are the daemon's then (SCM_RIGHTS, unix(7)). Listings of any size stream in constant memory. A client that goes away, or shuts
+// network order, the payload. With the request's bytes may come open files of root's, which are the daemon's then (SCM_RIGHTS, unix(7)). Listings of any size stream in constant memory. A client that goes away, or shuts
 // its sending side down, ends its handler's context. An answer without an exit frame was cut short, which is an
 // error, never success.
 package control
@@ -40,7 +40,7 @@ type Request struct {
 	PID    int      `json:"-"`      // the client's process, as the server sees it; 0 unknown
 	Root   bool     `json:"-"`      // it is root's, as the server sees it
 
-	// Files go with the request. Those that come are the Handler's to close.
+	// Files go with the request, if it is root's. Those that come are the Handler's to close.
 	Files []*os.File `json:"-"`
 
 	// Started is when the client's process began, in nanoseconds since the boot, of a notify script: scripts of

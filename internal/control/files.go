@@ -26,17 +26,24 @@ func send(conn *net.UnixConn, line []byte, files []*os.File) error {
 	return err
 }
 
-// withFiles reads a connection and takes the files that come with what it reads.
+// withFiles reads a connection and takes the files that come with what it reads, if it is to.
 type withFiles struct {
 	conn  *net.UnixConn
+	take  bool
 	files []*os.File
 	oob   [64]byte // more than CMSG_SPACE(maxFiles * 4); the kernel gives no more than fit
 }
 
 func (w *withFiles) Read(b []byte) (int, error) {
+	if !w.take {
+		return w.conn.Read(b) // the kernel gives up what comes with it
+	}
 	n, oobn, _, _, err := w.conn.ReadMsgUnix(b, w.oob[:unix.CmsgSpace(4*maxFiles)])
-	if n == 0 && err == nil {
-		err = io.EOF
+	switch {
+	case err != nil:
+		return 0, err // n is -1
+	case n == 0:
+		return 0, io.EOF
 	}
 	if messages, e := unix.ParseSocketControlMessage(w.oob[:oobn]); e == nil {
 		for i := range messages {
@@ -49,7 +56,7 @@ func (w *withFiles) Read(b []byte) (int, error) {
 	if len(w.files) > maxFiles {
 		return 0, fmt.Errorf("more than %d files come with it", maxFiles)
 	}
-	return n, err
+	return n, nil
 }
 
 func (w *withFiles) close() {

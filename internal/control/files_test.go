@@ -86,3 +86,25 @@ func TestFilesOfARefusedRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentClient: who sends no whole line in time is told, and nothing else happens.
+func TestSilentClient(t *testing.T) {
+	t.Parallel()
+	_, path := serve(t, echo)
+	for _, some := range []string{"", "{"} {
+		t.Run(some, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte(some)); err != nil {
+				t.Fatal(err)
+			}
+			if answer, err := io.ReadAll(conn); err != nil || !bytes.Contains(answer, []byte("no request within")) {
+				t.Errorf("%q, %v", answer, err)
+			}
+		})
+	}
+}

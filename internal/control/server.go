@@ -87,12 +87,13 @@ func (s *Server) answer(ctx context.Context, conn net.Conn, handle Handler) {
 		s.refuse(out, fmt.Errorf("control: %d requests are being answered already: try again", maxClients))
 		return
 	}
-	r, err := readRequest(conn)
+	pid, root := peerOf(conn)
+	r, err := readRequest(conn, root)
 	if err != nil {
 		s.refuse(out, err)
 		return
 	}
-	r.PID, r.Root = peerOf(conn)
+	r.PID, r.Root = pid, root
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -115,9 +116,9 @@ func (s *Server) refuse(out *frames, err error) {
 	_ = out.exit(ExitRefused)
 }
 
-// readRequest reads the line, and what files come with it.
-func readRequest(conn net.Conn) (r Request, err error) {
-	in := &withFiles{conn: conn.(*net.UnixConn)}
+// readRequest reads the line, and what files come with it. Only root's are taken: a file may be one that stops who touches it.
+func readRequest(conn net.Conn, root bool) (r Request, err error) {
+	in := &withFiles{conn: conn.(*net.UnixConn), take: root}
 	defer func() {
 		if err != nil {
 			in.close()

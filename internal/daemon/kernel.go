@@ -58,6 +58,9 @@ func openKernel(receiveBuffer int, protocols []uint8, log *slog.Logger) (*kernel
 		w.Close()
 		return nil, err
 	}
+	if err := ev.Stats().NoRing; err != nil {
+		log.Warn("conntrack events come through the socket's queue, at twice the CPU", "reason", err)
+	}
 	k := &kernelEdge{events: ev, writer: w, gauges: kernel.NewGauges(), log: log, nat: natHooks{log: log}}
 	k.more = sync.NewCond(&k.mu)
 	return k, nil

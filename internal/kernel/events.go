@@ -21,7 +21,7 @@ type EventsConfig struct {
 	// ReceiveBuffer is the size of the socket's queue in bytes, 0 the kernel's default. Each event that does not fit into the ring
 	// takes 1280 bytes of twice this size. Without the privilege to force it, net.core.rmem_max is the limit.
 	ReceiveBuffer int
-	// Ring is what events come through, if there is one; it is the Events' own from then on, also after an error.
+	// Ring is what events come through, if there is one and it can be used (EventStats); it is the Events' own from then on, also after an error.
 	Ring *Ring
 	// IgnorePort is a netlink port (Writer.PortID) whose operations cause no event here.
 	IgnorePort uint32
@@ -35,6 +35,7 @@ type EventStats struct {
 	Malformed     uint64 // refused, and skipped
 	Overruns      uint64 // times the kernel reported lost events
 	Ring          bool   // they come through one
+	NoRing        error  // why the configured one is not used
 	Overflows     uint64 // times the ring was full, and the socket's queue took over
 	ReceiveBuffer int    // bytes granted
 	Forced        bool   // granted beyond net.core.rmem_max, or would be
@@ -57,6 +58,7 @@ type Events struct {
 	changing sync.Mutex                 // held to change the ring, and what the kernel drops
 	ring     atomic.Pointer[ringReader] // nil: none
 	counts   struct{ received, malformed, overruns, overflows atomic.Uint64 }
+	noRing   error
 	buffer   int
 	forced   bool
 }
@@ -104,9 +106,7 @@ func (e *Events) open() error {
 		return err
 	}
 	if e.config.Ring != nil {
-		if err := e.UseRing(e.config.Ring); err != nil {
-			return err
-		}
+		e.noRing = e.UseRing(e.config.Ring)
 	}
 	return join(fd)
 }
@@ -210,26 +210,62 @@ func (e *Events) isAvailable(uintptr) bool {
 	return e.readable()
 }
 
-// take takes what there is: of the ring, and of the socket's queue once that is next.
+// take takes what there is, in order: see ringReader.
 func (e *Events) take(into []flow.Event) (n int, lost bool, err error) {
 	r := e.ring.Load()
-	if r == nil {
-		return e.takeQueued(into)
+	switch {
+	case r == nil:
+		n, _, lost, err = e.takeQueued(nil, into)
+		return n, lost, err
+	case r.queued():
+		return e.takeOverflow(r, into)
 	}
-	queued := r.queued() // asked first: what is copied before that is older than the queue, and hardly anything is afterwards
-	if queued && !e.overflown {
+	e.overflown = false
+	until := r.look()
+	if r.settle > 0 {
+		if n, lost, err = e.takeStragglers(r, into); err != nil {
+			return n, lost, err
+		}
+	}
+	more, short := e.takeRing(r, until, into[n:])
+	return n + more, lost || short, nil
+}
+
+// takeStragglers takes what is in the queue though messages go to the ring.
+func (e *Events) takeStragglers(r *ringReader, into []flow.Event) (n int, lost bool, err error) {
+	r.settle--
+	n, _, lost, err = e.takeQueued(nil, into)
+	return n, lost || n > 0 && r.queued(), err // full meanwhile: what came in which order is not known
+}
+
+// takeOverflow is for a ring that was full: first what is in it, then the queue.
+func (e *Events) takeOverflow(r *ringReader, into []flow.Event) (n int, lost bool, err error) {
+	if !e.overflown {
 		e.counts.overflows.Add(1)
 	}
-	e.overflown = queued
-	if n, lost = e.takeRing(r, into); !queued || n == len(into) {
+	e.overflown = true
+	n, lost = e.takeRing(r, noEnd, into)
+	switch {
+	case n == len(into):
+		return n, lost, nil
+	case !r.drained(): // the next record is being written
+		if n == 0 {
+			rawio.Nap(gather)
+		}
 		return n, lost, nil
 	}
-	more, short, err := e.takeQueued(into[n:])
+	more, dry, short, err := e.takeQueued(r, into[n:])
+	if dry && r.drained() {
+		r.reopen()
+	}
 	return n + more, lost || short, err
 }
 
-func (e *Events) takeRing(r *ringReader, into []flow.Event) (n int, short bool) {
-	for n < len(into) && !short {
+const noEnd = ^uint64(0)
+
+// takeRing takes what is in the ring before the position until.
+func (e *Events) takeRing(r *ringReader, until uint64, into []flow.Event) (n int, short bool) {
+	for n < len(into) && !short && r.at != until {
 		b := r.next()
 		if b == nil {
 			break
@@ -242,8 +278,10 @@ func (e *Events) takeRing(r *ringReader, into []flow.Event) (n int, short bool) 
 	return n, short
 }
 
-func (e *Events) takeQueued(into []flow.Event) (n int, lost bool, err error) {
-	for n < len(into) {
+// takeQueued takes what is in the socket's queue; dry: there is no more. What is in the ring older, if that is given, by the time that it is
+// taken, goes before it.
+func (e *Events) takeQueued(older *ringReader, into []flow.Event) (n int, dry, lost bool, err error) {
+	for n < len(into) && !dry {
 		want := min(vectors, len(into)-n)
 		got, err := e.socket.Try(e.batch, want)
 		switch {
@@ -252,20 +290,22 @@ func (e *Events) takeQueued(into []flow.Event) (n int, lost bool, err error) {
 			e.counts.overruns.Add(1)
 			continue
 		case err == unix.EAGAIN:
-			return n, lost, nil
+			return n, true, lost, nil
 		case err != nil:
-			return n, lost, err
+			return n, false, lost, err
+		}
+		dry = got < want
+		if older != nil {
+			more, short := e.takeRing(older, noEnd, into[n:len(into)-got])
+			n, lost = n+more, lost || short
 		}
 		for i := range got {
 			b, whole := e.batch.Datagram(i)
 			decoded, short := e.decode(b, into[n:])
 			n, lost = n+decoded, lost || short || !whole
 		}
-		if got < want {
-			break
-		}
 	}
-	return n, lost, nil
+	return n, dry, lost, nil
 }
 
 // closedOr is net.ErrClosed after Close, as promised.
@@ -345,6 +385,7 @@ func (e *Events) Stats() EventStats {
 		Malformed:     e.counts.malformed.Load(),
 		Overruns:      e.counts.overruns.Load(),
 		Ring:          e.ring.Load() != nil,
+		NoRing:        e.noRing,
 		Overflows:     e.counts.overflows.Load(),
 		ReceiveBuffer: e.buffer,
 		Forced:        e.forced,

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -22,10 +23,13 @@ type Ring struct{ records, routing, program *os.File }
 // ringSize is room for 4,000 events, a hundredth of a second at the 350,000/s that one kernel makes; then the socket's queue takes over.
 const ringSize = 1 << 20
 
-// MakeRing needs CAP_BPF and Linux 5.12.
+// MakeRing needs CAP_BPF, Linux 5.12 (5.18 on arm64) and a processor of 64 bits: positions in a ring are as wide as the kernel's.
 func MakeRing() (*Ring, error) { return makeRing(ringSize) }
 
 func makeRing(size int) (*Ring, error) {
+	if bits.UintSize < 64 {
+		return nil, errors.New("kernel: a BPF ring needs a processor of 64 bits")
+	}
 	r, err := loadRing(size)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: make a BPF ring (needs CAP_BPF, Linux 5.12): %w", err)
@@ -94,13 +98,12 @@ func closeAll(files []*os.File) {
 //	routeQueue    leaves it to the socket                       -
 //
 //	the reader    asks for a wake-up before it sleeps           routeRing to routeWake, and back
-//	              finds something in the socket's queue         routeQueue
-//	              has emptied ring and queue                    routeQueue to routeWake
+//	              has emptied ring and queue                    routeQueue to routeRing
 //
-// So order is kept: what is in the queue is younger than what is in the ring, and older than what comes into the ring after both
-// were empty. What another processor is about to queue just then is seen before the reader sleeps, or wakes it. Who makes an
-// event copies first and then looks whether to wake; the reader asks for it first and then looks whether there is
-// something: so none is overlooked.
+// So order is kept: with routeQueue what is in the ring is older than what is in the queue. Afterwards a straggler may come to the queue,
+// from another processor that had looked at the route before it changed: for a while the queue is looked at before the ring,
+// and always before the reader sleeps. Who makes an event copies first and then looks whether to wake; the reader asks
+// for it first and then looks whether there is something: so none is overlooked.
 //
 // One goroutine reads.
 type ringReader struct {
@@ -114,7 +117,11 @@ type ringReader struct {
 	size     uint64 // of the ring, a power of two
 
 	at, end uint64 // what is next to be read, and what there was when it was last looked
+	settle  int    // before so many reads more the queue is looked at for stragglers
 }
+
+// settling is a tenth of a second of reads under load: longer than a processor takes from looking at the route to queueing.
+const settling = 256
 
 // routing is what program and reader tell each other.
 type routing struct {
@@ -238,10 +245,8 @@ func (r *ringReader) next() []byte {
 
 // ready is the length of the next record, if there is one and it is complete.
 func (r *ringReader) ready() (length uint32, ok bool) {
-	if r.at == r.end {
-		if r.end = atomic.LoadUint64(r.produced); r.at == r.end {
-			return 0, false
-		}
+	if r.at == r.end && r.drained() {
+		return 0, false
 	}
 	header := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[r.at&(r.size-1)])))
 	return header &^ recordFlags, header&recordBusy == 0
@@ -250,8 +255,23 @@ func (r *ringReader) ready() (length uint32, ok bool) {
 // release gives the memory of what was read back.
 func (r *ringReader) release() { atomic.StoreUint64(r.consumed, r.at) }
 
+// look is the position up to which there is something now.
+func (r *ringReader) look() uint64 {
+	r.end = atomic.LoadUint64(r.produced)
+	return r.end
+}
+
+// drained: nothing is left, complete or being written.
+func (r *ringReader) drained() bool { return r.at == r.look() }
+
 // queued says that the socket's queue has what comes after the ring.
 func (r *ringReader) queued() bool { return atomic.LoadUint32(&r.routing.route) == routeQueue }
+
+// reopen has messages come through the ring again: both it and the queue are empty.
+func (r *ringReader) reopen() {
+	r.settle = settling
+	atomic.StoreUint32(&r.routing.route, routeRing)
+}
 
 // available says whether there is something to read, in the ring or in the socket's queue; if not, what comes next wakes who
 // waits.
@@ -259,20 +279,20 @@ func (r *ringReader) available(readable func() bool) bool {
 	if _, ok := r.ready(); ok {
 		return true
 	}
-	route := &r.routing.route
 	if r.queued() {
-		if readable() {
+		if readable() || !r.drained() { // who completes the record that is next wakes nobody now
 			return true
 		}
-		atomic.StoreUint32(route, routeWake)
+		r.reopen()
 	}
+	route := &r.routing.route
 	atomic.CompareAndSwapUint32(route, routeRing, routeWake)
 	if _, ok := r.ready(); ok {
 		atomic.CompareAndSwapUint32(route, routeWake, routeRing)
 		return true
 	}
 	if readable() {
-		atomic.StoreUint32(route, routeQueue)
+		r.settle = max(r.settle, 1)
 		return true
 	}
 	return false

@@ -5,8 +5,10 @@ import (
 	"math/rand"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"ctsync/engine/flow"
 )
@@ -87,16 +89,149 @@ func TestRingOverflows(t *testing.T) {
 	}
 }
 
-// TestRingSeesStragglers: what another processor was about to queue when both were empty is not overlooked, and comes before what
-// is in the ring by then only if that is not older.
-func TestRingSeesStragglers(t *testing.T) {
-	s := newSieve(t, 0, nil, true)
-	defer s.close()
-	s.ring.routing.route = routeQueue
-	s.send(t, numberedMessage(1, 100))
-	s.ring.routing.route = routeRing
-	if !s.ring.available(func() bool { return true }) || !s.ring.queued() {
-		t.Error("overlooked")
+// TestStragglers: what another processor was about to queue when both were empty comes before what came into the ring since, though the ring is
+// never empty; and is seen before the reader sleeps.
+func TestStragglers(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	for _, ringFirst := range []bool{true, false} {
+		e := openEvents(t, EventsConfig{Ring: newRing(t, ringSize)})
+		if events, _ := drain(t, e); len(events) > 0 { // and the queue's turn is over
+			t.Fatal(events)
+		}
+		r := e.ring.Load()
+		r.routing.route = routeQueue
+		mustDo(t, w, numberedOps(flow.OpCreate, 0, 1))
+		r.routing.route = routeRing
+		if ringFirst {
+			mustDo(t, w, numberedOps(flow.OpCreate, 1, 20))
+		} else {
+			r.settle = 0 // however late it comes
+		}
+		into := make([]flow.Event, 10)
+		n, lost, err := e.Receive(into, time.Second)
+		if n == 0 || lost || err != nil || into[0].Flow.Key != numbered(0).Key {
+			t.Errorf("ring first %v: %d events, lost %v, %v; the first is of %v", ringFirst, n, lost, err, into[0].Flow.Key)
+		}
+		mustDo(t, w, numberedOps(flow.OpDelete, 0, 1))
+		if ringFirst {
+			mustDo(t, w, numberedOps(flow.OpDelete, 1, 20))
+		}
+		e.Close()
+	}
+}
+
+// fakeRing is one whose other side is the test.
+func fakeRing(e *Events) *ringReader {
+	const size = 4096
+	r := &ringReader{ring: &Ring{}, routing: new(routing), consumed: new(uint64), produced: new(uint64), data: make([]byte, 2*size), size: size}
+	e.ring.Store(r)
+	return r
+}
+
+// put puts an event into a fake ring, complete or not, and gives its header.
+func (r *ringReader) put(b []byte, busy uint32) (header *uint32) {
+	at := r.data[*r.produced:]
+	length := uint32(recordSizes[1])
+	binary.NativeEndian.PutUint32(at, length|busy)
+	binary.NativeEndian.PutUint32(at[recordHeader:], uint32(len(b)))
+	copy(at[recordHeader+recordLength:], b)
+	*r.produced += recordHeader + uint64(length)
+	return (*uint32)(unsafe.Pointer(&at[0]))
+}
+
+func eventNumber(i int) []byte {
+	f := numbered(i)
+	return eventOf(&f, false, 0)
+}
+
+// TestABusyRecord: while the oldest record of a full ring is being written nothing younger overtakes it, and nobody waits for it
+// in a loop; then everything comes in order.
+func TestABusyRecord(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{})
+	r := fakeRing(e)
+	header := r.put(eventNumber(0), recordBusy)
+	r.put(eventNumber(1), 0)
+	mustDo(t, w, numberedOps(flow.OpCreate, 2, 1)) // to the queue
+	into := make([]flow.Event, 10)
+	for range 3 {
+		if n, lost, err := e.takeOverflow(r, into); n != 0 || lost || err != nil {
+			t.Fatalf("meanwhile: %d events, lost %v, %v", n, lost, err)
+		}
+	}
+	*header &^= recordBusy
+	n, lost, err := e.Receive(into, time.Second)
+	if n != 3 || lost || err != nil {
+		t.Fatalf("%d events, lost %v, %v", n, lost, err)
+	}
+	for i, ev := range into[:n] {
+		if ev.Flow.Key != numbered(i).Key {
+			t.Errorf("event %d is of %v", i, ev.Flow.Key)
+		}
+	}
+	if r.queued() || r.settle == 0 {
+		t.Error("messages go to the queue still, or stragglers are not expected")
+	}
+}
+
+// TestABusyRecordAlone: it is waited for, though nothing is in the queue and who completes it wakes nobody.
+func TestABusyRecordAlone(t *testing.T) {
+	e := openEvents(t, EventsConfig{})
+	r := fakeRing(e)
+	header := r.put(eventNumber(0), recordBusy)
+	time.AfterFunc(20*time.Millisecond, func() { atomic.StoreUint32(header, *header&^recordBusy) })
+	if n, lost, err := e.Receive(make([]flow.Event, 1), time.Second); n != 1 || lost || err != nil {
+		t.Errorf("%d events, lost %v, %v", n, lost, err)
+	}
+}
+
+// TestOverflowBesideAStraggler: in which order both came is not known, and said.
+func TestOverflowBesideAStraggler(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{})
+	r := fakeRing(e)
+	into := make([]flow.Event, 10)
+	for _, route := range []uint32{routeRing, routeQueue} {
+		mustDo(t, w, numberedOps(flow.OpCreate, int(route), 1))
+		r.routing.route = route
+		if n, lost, err := e.takeStragglers(r, into); n != 1 || lost != (route == routeQueue) || err != nil {
+			t.Errorf("route %d: %d events, lost %v, %v", route, n, lost, err)
+		}
+	}
+}
+
+// TestNotWhatCameMeanwhile: what is copied after the reader looked waits until it has looked for stragglers again.
+func TestNotWhatCameMeanwhile(t *testing.T) {
+	e := openEvents(t, EventsConfig{})
+	r := fakeRing(e)
+	r.put(eventNumber(0), 0)
+	until := r.look()
+	r.put(eventNumber(1), 0)
+	into := make([]flow.Event, 10)
+	if n, short := e.takeRing(r, until, into); n != 1 || short {
+		t.Errorf("%d events, short %v", n, short)
+	}
+}
+
+// TestOlderInTheRing: what was copied while the queue was being read goes before it.
+func TestOlderInTheRing(t *testing.T) {
+	newNetns(t)
+	nft(t, natTables)
+	w := openWriter(t)
+	e := openEvents(t, EventsConfig{})
+	r := fakeRing(e)
+	mustDo(t, w, numberedOps(flow.OpCreate, 1, 2))
+	r.put(eventNumber(0), 0)
+	into := make([]flow.Event, 10)
+	n, dry, lost, err := e.takeQueued(r, into)
+	if n != 3 || !dry || lost || err != nil || into[0].Flow.Key != numbered(0).Key {
+		t.Errorf("%d events, dry %v, lost %v, %v; the first is of %v", n, dry, lost, err, into[0].Flow.Key)
 	}
 }
 
@@ -236,7 +371,9 @@ func TestRingOnTheWay(t *testing.T) {
 	w := openWriter(t)
 	e := openEvents(t, EventsConfig{ReceiveBuffer: 64 << 20})
 	const batches, batch = 100, 100
+	done := make(chan bool)
 	go func() {
+		defer close(done)
 		var results []flow.Result
 		for i := range batches {
 			if i == batches/3 {
@@ -259,6 +396,12 @@ func TestRingOnTheWay(t *testing.T) {
 			}
 			at++
 		}
+	}
+	<-done
+	drain(t, e) // the queue's turn is over
+	mustDo(t, w, numberedOps(flow.OpDelete, 0, 10))
+	if events, lost := drain(t, e); len(events) != 10 || lost {
+		t.Errorf("%d events, lost %v", len(events), lost)
 	}
 	if r := e.ring.Load(); r == nil || *r.consumed == 0 {
 		t.Error("nothing came through the ring")
