@@ -261,12 +261,10 @@ func (e *Events) takeOverflow(r *ringReader, into []flow.Event) (n int, lost boo
 	return n + more, lost || short, err
 }
 
-const noEnd = ^uint64(0)
-
 // takeRing takes what is in the ring before the position until.
 func (e *Events) takeRing(r *ringReader, until uint64, into []flow.Event) (n int, short bool) {
-	for n < len(into) && !short && r.at != until {
-		b := r.next()
+	for n < len(into) && !short {
+		b := r.next(until)
 		if b == nil {
 			break
 		}

@@ -228,9 +228,12 @@ func (r *ringReader) attach(fd int) error {
 	return nil
 }
 
-// next is the oldest message of the ring, nil if there is none; it is valid until release.
-func (r *ringReader) next() []byte {
-	for {
+// noEnd is a position that is never reached.
+const noEnd = ^uint64(0)
+
+// next is the oldest message of the ring, nil if there is none before the position until; it is valid until release.
+func (r *ringReader) next(until uint64) []byte {
+	for r.at != until {
 		length, ok := r.ready()
 		if !ok {
 			return nil
@@ -241,6 +244,7 @@ func (r *ringReader) next() []byte {
 			return record[recordLength:][:n]
 		}
 	}
+	return nil
 }
 
 // ready is the length of the next record, if there is one and it is complete.

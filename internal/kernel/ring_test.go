@@ -46,7 +46,7 @@ func TestRingTakesEveryLength(t *testing.T) {
 		}
 	}
 	s.send(t, numberedMessage(1, 1009))
-	if !s.ring.queued() || s.ring.next() != nil || len(s.queued(t)) != 1009 {
+	if !s.ring.queued() || s.ring.next(noEnd) != nil || len(s.queued(t)) != 1009 {
 		t.Error("a message that is too long is not in the queue")
 	}
 }
@@ -65,7 +65,7 @@ func TestRingOverflows(t *testing.T) {
 		t.Fatalf("full after %d", sent)
 	}
 	for i := range sent - 1 {
-		if b := s.ring.next(); b == nil || numberOf(b) != i {
+		if b := s.ring.next(noEnd); b == nil || numberOf(b) != i {
 			t.Fatalf("record %d: %v", i, b)
 		}
 	}
@@ -73,7 +73,7 @@ func TestRingOverflows(t *testing.T) {
 	send()
 	first := sent - 2 // the one that did not fit
 	readable := func() bool { return first < sent }
-	if s.ring.next() != nil || !s.ring.available(readable) {
+	if s.ring.next(noEnd) != nil || !s.ring.available(readable) {
 		t.Fatal("what comes after an overflow is not younger")
 	}
 	for ; first < sent; first++ {
@@ -211,11 +211,14 @@ func TestNotWhatCameMeanwhile(t *testing.T) {
 	e := openEvents(t, EventsConfig{})
 	r := fakeRing(e)
 	r.put(eventNumber(0), 0)
+	r.put(nil, 0) // a wake-up
 	until := r.look()
 	r.put(eventNumber(1), 0)
 	into := make([]flow.Event, 10)
-	if n, short := e.takeRing(r, until, into); n != 1 || short {
-		t.Errorf("%d events, short %v", n, short)
+	for _, want := range []int{1, 0} {
+		if n, short := e.takeRing(r, until, into); n != want || short {
+			t.Errorf("%d events, want %d; short %v", n, want, short)
+		}
 	}
 }
 
@@ -257,7 +260,7 @@ func TestRingIsNotWokenInVain(t *testing.T) {
 	records := func() int {
 		s.ring.routing.route = routeRing // as if it was awake
 		n := 0
-		for s.ring.next() != nil {
+		for s.ring.next(noEnd) != nil {
 			n++
 		}
 		s.ring.release()
