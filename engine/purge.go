@@ -94,7 +94,6 @@ func (e *Engine) purgeDumped() {
 	p := &e.purge
 	if !p.since.IsZero() && !e.dump.began.Before(p.since) && p.judges {
 		p.judged++
-		p.looked = e.now // what was found at its end has its time, too
 	}
 	if p.deleted > 0 {
 		e.note(Note{Kind: NotePurged, Count: p.deleted})
