@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -18,20 +19,19 @@ func (p *program) takeFIFO() *cobra.Command {
 
 // giveRing is ctsync.service's, and no word for an operator.
 func (p *program) giveRing() *cobra.Command {
-	c := leaf("give-ring", "make the ring through which conntrack events come for the daemon, as ctsync.service does once after its start", none,
-		func(ctx context.Context, _ []string) error {
-			return exited(daemon.GiveRing(ctx, p.config, p.control, p.stdout, p.stderr))
-		})
-	c.Hidden = true
-	return c
+	return p.afterStart("give-ring", "make the ring through which conntrack events come for the daemon, as ctsync.service does once after its start", daemon.GiveRing)
 }
 
 // askKeepalived is ctsync.service's, and no word for an operator.
 func (p *program) askKeepalived() *cobra.Command {
-	c := leaf("ask-keepalived", "have keepalived tell its state to the daemon, as ctsync.service does once after its start", none,
-		func(ctx context.Context, _ []string) error {
-			return exited(daemon.AskKeepalived(ctx, p.config, p.control, p.stdout, p.stderr))
-		})
+	return p.afterStart("ask-keepalived", "have keepalived tell its state to the daemon, as ctsync.service does once after its start", daemon.AskKeepalived)
+}
+
+// afterStart is a command with which root helps a daemon that has just started.
+func (p *program) afterStart(use, short string, do func(ctx context.Context, configPath, socket string, stdout, stderr io.Writer) (int, error)) *cobra.Command {
+	c := leaf(use, short, none, func(ctx context.Context, _ []string) error {
+		return exited(do(ctx, p.config, p.control, p.stdout, p.stderr))
+	})
 	c.Hidden = true
 	return c
 }

@@ -160,10 +160,7 @@ func (p *program) send(ctx context.Context, r control.Request) error {
 	if err != nil {
 		fmt.Fprintln(p.stderr, "ctsync:", p.explained(err))
 	}
-	if exit != 0 {
-		return code(exit)
-	}
-	return nil
+	return exited(exit, nil)
 }
 
 // explained is why nobody answers: a service that is not configured yet waits, and to start it changes nothing.

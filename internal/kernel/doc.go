@@ -5,7 +5,7 @@
 //	groups NEW UPDATE DESTROY       requests and acknowledgements        one dump request
 //	           |                          ^          |                         |
 //	BPF: the ring, or the queue           |          v                         v
-//	Events.Receive (events.go)        Writer.Do (writer.go)              Dump (dump.go)
+//	Events.Receive (events.go, take.go)  Writer.Do (writer.go)            Dump (dump.go)
 //	           |                          ^          |                         |
 //	           +--- DecodeFlow (decode.go), appendOp (encode.go), attributes (attr.go) ---+
 //

@@ -130,6 +130,15 @@ func fakeRing(e *Events) *ringReader {
 	return r
 }
 
+// besideFake is a fake ring in a namespace of its own, and who makes events for the queue beside it.
+func besideFake(t *testing.T) (*Writer, *Events, *ringReader) {
+	t.Helper()
+	newNetns(t)
+	nft(t, natTables)
+	e := openEvents(t, EventsConfig{})
+	return openWriter(t), e, fakeRing(e)
+}
+
 // put puts an event into a fake ring, complete or not, and gives its header.
 func (r *ringReader) put(b []byte, busy uint32) (header *uint32) {
 	at := r.data[*r.produced:]
@@ -149,11 +158,7 @@ func eventNumber(i int) []byte {
 // TestABusyRecord: while the oldest record of a full ring is being written nothing younger overtakes it, and nobody waits for it
 // in a loop; then everything comes in order.
 func TestABusyRecord(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
-	w := openWriter(t)
-	e := openEvents(t, EventsConfig{})
-	r := fakeRing(e)
+	w, e, r := besideFake(t)
 	header := r.put(eventNumber(0), recordBusy)
 	r.put(eventNumber(1), 0)
 	mustDo(t, w, numberedOps(flow.OpCreate, 2, 1)) // to the queue
@@ -180,8 +185,7 @@ func TestABusyRecord(t *testing.T) {
 
 // TestABusyRecordAlone: it is waited for, though nothing is in the queue and who completes it wakes nobody.
 func TestABusyRecordAlone(t *testing.T) {
-	e := openEvents(t, EventsConfig{})
-	r := fakeRing(e)
+	_, e, r := besideFake(t)
 	header := r.put(eventNumber(0), recordBusy)
 	time.AfterFunc(20*time.Millisecond, func() { atomic.StoreUint32(header, *header&^recordBusy) })
 	if n, lost, err := e.Receive(make([]flow.Event, 1), time.Second); n != 1 || lost || err != nil {
@@ -191,11 +195,7 @@ func TestABusyRecordAlone(t *testing.T) {
 
 // TestOverflowBesideAStraggler: in which order both came is not known, and said.
 func TestOverflowBesideAStraggler(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
-	w := openWriter(t)
-	e := openEvents(t, EventsConfig{})
-	r := fakeRing(e)
+	w, e, r := besideFake(t)
 	into := make([]flow.Event, 10)
 	for _, route := range []uint32{routeRing, routeQueue} {
 		mustDo(t, w, numberedOps(flow.OpCreate, int(route), 1))
@@ -208,8 +208,7 @@ func TestOverflowBesideAStraggler(t *testing.T) {
 
 // TestNotWhatCameMeanwhile: what is copied after the reader looked waits until it has looked for stragglers again.
 func TestNotWhatCameMeanwhile(t *testing.T) {
-	e := openEvents(t, EventsConfig{})
-	r := fakeRing(e)
+	_, e, r := besideFake(t)
 	r.put(eventNumber(0), 0)
 	r.put(nil, 0) // a wake-up
 	until := r.look()
@@ -224,11 +223,7 @@ func TestNotWhatCameMeanwhile(t *testing.T) {
 
 // TestOlderInTheRing: what was copied while the queue was being read goes before it.
 func TestOlderInTheRing(t *testing.T) {
-	newNetns(t)
-	nft(t, natTables)
-	w := openWriter(t)
-	e := openEvents(t, EventsConfig{})
-	r := fakeRing(e)
+	w, e, r := besideFake(t)
 	mustDo(t, w, numberedOps(flow.OpCreate, 1, 2))
 	r.put(eventNumber(0), 0)
 	into := make([]flow.Event, 10)

@@ -57,16 +57,7 @@ func (b *Batch) take(fd, want int) (int, error) {
 		h := &b.headers[i].hdr
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&b.names[i])), unix.SizeofSockaddrInet6 // the kernel has set the length of the last
 	}
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[0])), uintptr(want), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
+	return call(unix.SYS_RECVMMSG, fd, unsafe.Pointer(&b.headers[0]), want, unix.MSG_DONTWAIT)
 }
 
 // Datagram is the i-th of the last batch, until the next. whole: it was not cut.
