@@ -31,6 +31,9 @@ func makeRing(size int) (*Ring, error) {
 		return nil, errors.New("kernel: a BPF ring needs a processor of 64 bits")
 	}
 	r, err := loadRing(size)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.EPERM // without the library's guess at a limit of locked memory, which is over since Linux 5.11
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kernel: make a BPF ring (needs CAP_BPF, Linux 5.12): %w", err)
 	}
