@@ -258,9 +258,31 @@ func TestRebornWithoutLabels(t *testing.T) {
 	p.packet(p.a, f)
 	p.advance(10 * time.Millisecond)
 	p.b.wantOps("create 1", "delete 1")
-	p.packet(p.a, f)
+	p.event(p.a, flow.EventUpdate, f)
 	p.advance(10 * time.Millisecond)
 	p.b.wantOps("update 1")
+}
+
+// TestRebornInOneReceive: the end of one incarnation and the beginning of the next come in two datagrams, read together.
+func TestRebornInOneReceive(t *testing.T) {
+	for _, before := range []*flow.Extra{nil, {Labels: [16]byte{1}}} {
+		p := activeAndStandby(t)
+		f := conn(1, noNAT)
+		f.Extra = before
+		p.packet(p.a, f)
+		p.advance(10 * time.Millisecond)
+		p.b.wantOps("create 1")
+		p.hold = func(from *fake, _ wire.Type) bool { return from == p.a }
+		p.event(p.a, flow.EventDestroy, f)
+		p.advance(10 * time.Millisecond)
+		f.Extra, f.Status = nil, flow.Confirmed
+		p.packet(p.a, f)
+		p.advance(10 * time.Millisecond)
+		p.hold = nil
+		p.releaseTogether(p.b)
+		p.advance(10 * time.Millisecond)
+		p.b.wantOps("create 1", "delete 1")
+	}
 }
 
 // TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.

@@ -49,6 +49,19 @@ func (p *pair) release(typ wire.Type) {
 	p.settle()
 }
 
+// releaseTogether delivers what was held for n in one receive call.
+func (p *pair) releaseTogether(n *fake) {
+	var in Datagrams
+	p.held = slices.DeleteFunc(p.held, func(d delayed) bool {
+		if d.to == n {
+			in.Datagrams = append(in.Datagrams, d.in.(*Datagrams).Datagrams...)
+		}
+		return d.to == n
+	})
+	p.tell(n, &in)
+	p.settle()
+}
+
 // releaseHeld delivers what was held for that long.
 func (p *pair) releaseHeld(long time.Duration) {
 	for len(p.held) > 0 && p.now.Sub(p.held[0].at) >= long {

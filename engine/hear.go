@@ -262,23 +262,23 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 	e.foreign(&rec.Flow.Key)
 	if rec.Tomb == 0 && what != cache.Confirmed {
 		e.hasSuccessor(p, r, c, what)
-		e.bornAgain(p, r, c, what)
+		e.bornAgain(p, r, c, &rec.Flow.Value, what)
 		e.setValue(c, &rec.Flow.Value, rec.Flow.Extra)
 	}
 	e.heard(p, r, c, what)
 }
 
-// bornAgain looks, before copy c gets the value of what the leader lists now, whether our kernel has an
-// incarnation before, of which an update would leave something rare behind: labels, a helper, a master, a
-// sequence adjustment that would ruin the new connection.
-func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, what cache.Applied) {
+// bornAgain looks, before copy c gets value v of what the leader lists now, whether our kernel may have an incarnation
+// before, of which an update would leave behind what an entry never loses: that it was answered or is assured, its labels,
+// helper and master, a sequence adjustment that would ruin the new connection. What had ended is not known any more.
+func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, v *flow.Value, what cache.Applied) {
 	ent := e.tbl.Entry(r)
-	another := what == cache.Reborn || what == cache.Added && ent.Kern&kEnded != 0
-	if !another || p != e.peers.leader || e.role.is != Standby || e.log.Lives(r) != nil {
+	ended := what == cache.Added && ent.Kern&kEnded != 0
+	if !ended && what != cache.Reborn || p != e.peers.leader || e.role.is != Standby || e.log.Lives(r) != nil {
 		return
 	}
 	e.dropAside(r) // what a packet made of the one before is over
-	if c.Value.extra != 0 {
+	if ended || c.Value.extra != 0 || c.Value.Status&sticky&^v.Status != 0 {
 		ent.Kern |= kReborn
 	}
 }
