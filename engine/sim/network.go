@@ -74,12 +74,12 @@ func (t *network) carry(from, to *node, payload []byte) {
 		return
 	}
 	t.carried++
-	in := &engine.Datagrams{Datagrams: []engine.Datagram{{Payload: bytes.Clone(payload), From: from.addr}}}
+	d := engine.Datagram{Payload: bytes.Clone(payload), From: from.addr}
 	sent, epoch := w.now, from.epoch
 	w.after(wait+100*time.Microsecond+w.between(0, t.jitter), func() {
 		if !to.off {
 			w.judge.reached(to, epoch, sent)
-			to.input(in)
+			to.hear(d)
 		}
 	})
 }

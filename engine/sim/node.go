@@ -37,11 +37,14 @@ type node struct {
 	skew    time.Duration // its clock against the world's
 	leapt   time.Duration // how far its clock has jumped on in all
 	backlog []engine.Input
-	ready   engine.Readiness
-	file    bool // the readiness file says ready
-	role    engine.Role
-	roleAt  time.Time
-	hash    hash.Hash64
+	heard   []engine.Datagram // not read yet
+
+	together bool // the step is of several datagrams
+	ready    engine.Readiness
+	file     bool // the readiness file says ready
+	role     engine.Role
+	roleAt   time.Time
+	hash     hash.Hash64
 
 	ops     []issued
 	working bool
@@ -83,7 +86,7 @@ func (n *node) start() {
 		Keys: n.keys, Permissive: n.permissive, Random: rand.New(rand.NewSource(w.rng.Int63())),
 	}, rand.New(rand.NewSource(w.rng.Int63())))
 	n.role, n.roleAt = engine.Standby, w.now
-	n.ops, n.working, n.dump, n.backlog = nil, false, 0, nil
+	n.ops, n.working, n.dump, n.backlog, n.heard = nil, false, 0, nil, nil
 	n.kern.events, n.kern.lost = nil, false
 	w.trace(n, "daemon starts, epoch %x", n.epoch[:4])
 	w.judge.started(n)
@@ -116,7 +119,7 @@ func (n *node) kill(orderly bool) {
 	}
 	n.w.trace(n, "daemon ends")
 	n.file = n.file && n.role == engine.Active // what the daemon's end leaves of the file
-	n.eng, n.backlog, n.thaw = nil, nil, time.Time{}
+	n.eng, n.backlog, n.heard, n.thaw = nil, nil, nil, time.Time{}
 	n.run++
 }
 
@@ -144,7 +147,9 @@ func (n *node) step(in engine.Input) {
 		}
 	}()
 	w.steps++
-	if d, ok := in.(*engine.Datagrams); ok && w.replayer != nil {
+	d, ok := in.(*engine.Datagrams)
+	n.together = ok && len(d.Datagrams) > 1
+	if ok && w.replayer != nil {
 		defer w.replayer.delivered(n, d)()
 	}
 	if c, ok := in.(*engine.Command); ok && c.Verb == engine.VerbFlushExternal {

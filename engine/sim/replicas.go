@@ -31,8 +31,15 @@ func (j *judge) proven(n *node, p engine.Position) {
 		return
 	}
 	j.w.stats["proofs judged"]++
+	if n.together {
+		want = maps.Clone(want)
+	}
 	live := 0
 	for _, l := range n.eng.Replica(p.Epoch) {
+		if n.together && l.Seq > p.Have { // it came with what proved the rest
+			delete(want, l.Flow.Key)
+			continue
+		}
 		if l.Bits&cache.Tomb != 0 {
 			continue
 		}

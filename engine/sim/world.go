@@ -44,6 +44,8 @@ type world struct {
 	replayer *replayer // of one seed in four
 	upgrade  *upgrade  // of one in five
 
+	gathering *gathering // of two lives in seven without a replayer
+
 	hot     bool
 	payload int
 	keys    []wire.Key // half of the seeds seal
@@ -244,6 +246,9 @@ func Run(seed int64, verbose func(string), watched string) Result {
 	}
 	if seed%3 == 1 {
 		newTrouble(w).begin()
+	}
+	if seed%7 < 2 && w.replayer == nil { // a replayer tells one datagram's effect from another's
+		w.gathering = newGathering(w)
 	}
 	w.play()
 	r := Result{Seed: seed, Failure: w.failure, Time: w.now.Sub(w.begin), Steps: w.steps, Faults: w.kinds, Stats: w.stats}
