@@ -285,6 +285,27 @@ func TestRebornInOneReceive(t *testing.T) {
 	}
 }
 
+// TestOtherIncarnationsLabels: a node that steps back has a connection of its own under a key that the other one has begun
+// anew. What is written over it is not labelled like it.
+func TestOtherIncarnationsLabels(t *testing.T) {
+	p := activeAndStandby(t)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	f := conn(1, noNAT)
+	f.Extra = &flow.Extra{Labels: [16]byte{1}}
+	p.packet(p.a, f)
+	f.Extra = nil
+	p.packet(p.b, f)
+	p.advance(time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(3 * time.Second)
+	p.a.wantOps("update 1")
+	p.b.wantOps("update 1")
+	if x := p.a.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
+		t.Errorf("labelled %v, and the leader's is not", x.Labels)
+	}
+}
+
 // TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.
 func TestMasterLaterInARepair(t *testing.T) {
 	p := activeAndStandby(t)

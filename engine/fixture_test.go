@@ -230,6 +230,7 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 			break
 		}
 		op.Flow.Reply = held.Reply
+		op.Flow.Extra = labelsAfter(held.Extra, op.Flow.Extra)
 		n.kernel[op.Flow.Key], n.written[op.Flow.Key] = op.Flow, n.p.now
 	case flow.OpDelete:
 		n.ops = append(n.ops, "delete "+nameOf(&op.Flow.Key))
@@ -253,6 +254,19 @@ func (n *fake) obey(op *flow.Op) flow.Result {
 		res.Errno = syscall.ENOENT
 	}
 	return res
+}
+
+// labelsAfter is what is rare of an entry that had held, after an update with x: labels stay unless other ones are told, or none.
+func labelsAfter(held, x *flow.Extra) *flow.Extra {
+	if held == nil || held.Labels == [16]byte{} || x != nil && (x.LabelsCleared || x.Labels != [16]byte{}) {
+		return x
+	}
+	after := flow.Extra{}
+	if x != nil {
+		after = *x
+	}
+	after.Labels = held.Labels
+	return &after
 }
 
 // answer has n learn what came of the operations that are late.

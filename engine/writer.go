@@ -268,6 +268,9 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	}
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
+		if e.role.is == Standby {
+			e.clearRare(r, c, &f)
+		}
 		if ent.Kern&kNoMaster != 0 {
 			f.Status &^= flow.Expected
 		}
@@ -300,6 +303,26 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	if c := e.tbl.Of(r, kernelOwner); c != nil {
 		f.Status |= c.Value.Status & sticky
 	}
+}
+
+// clearRare has a standby's update clear what copy c has not, and our kernel's entry may have from another incarnation, which
+// some node listed: labels, and adjusted sequence numbers.
+func (e *Engine) clearRare(r ref, c *copyOf, f *flow.Flow) {
+	labels, adjusted := false, false
+	e.tbl.Each(r, func(o *copyOf) {
+		if x := e.extras.get(o.Value.extra); x != nil && o != c {
+			labels = labels || x.Labels != [16]byte{} || x.LabelsCleared
+			adjusted = adjusted || x.HasSeqAdj
+		}
+	})
+	if !labels && !adjusted {
+		return
+	}
+	if f.Extra == nil {
+		f.Extra = &flow.Extra{}
+	}
+	f.Extra.LabelsCleared = f.Extra.LabelsCleared || labels && f.Extra.Labels == [16]byte{}
+	f.Extra.HasSeqAdj = f.Extra.HasSeqAdj || adjusted && c.Value.Status&flow.SeqAdjust == 0
 }
 
 // sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.
