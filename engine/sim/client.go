@@ -183,6 +183,7 @@ func (c *clients) make(x *conn, n *node, state uint8, status uint32) bool {
 	}
 	c.marks++
 	v.Mark, x.mark, x.node = c.marks, c.marks, n
+	e.label(labelled(c.marks))
 	e.expires = c.w.now.Add(timeoutOf(&e.f))
 	e.window = x.progress
 	k.add(e)

@@ -125,7 +125,7 @@ func (j *judge) ownEqualsKernel(n *node) string {
 		switch {
 		case !ok:
 			return fmt.Sprintf("%s's kernel has %v mark %d, its own cache has not", n, e.f.Key, e.f.Mark)
-		case l.Flow.Reply != e.f.Reply || l.Flow.Mark != e.f.Mark || l.Flow.State != e.f.State:
+		case l.Flow.Reply != e.f.Reply || l.Flow.Mark != e.f.Mark || l.Flow.State != e.f.State || labelsOf(&l.Flow) != labelsOf(&e.f):
 			return fmt.Sprintf("%s's kernel has %s, its own cache %s", n, show(&e.f), show(&l.Flow))
 		}
 	}
@@ -147,7 +147,7 @@ func sameKernel(leader, n *node) string {
 		switch {
 		case o == nil:
 			return fmt.Sprintf("%s's kernel lacks %v mark %d of %s", n, e.f.Key, e.f.Mark, leader)
-		case o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status&^o.stuck != 0 || e.f.Status&shown&^o.f.Status != 0:
+		case labelsOf(&o.f) != labelsOf(&e.f), o.f.Reply != e.f.Reply || o.f.Mark != e.f.Mark || o.f.State != e.f.State || o.f.Status&shown&^e.f.Status&^o.stuck != 0 || e.f.Status&shown&^o.f.Status != 0:
 			return fmt.Sprintf("%s's kernel has %s, %s's %s", n, show(&o.f), leader, show(&e.f))
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -185,7 +186,11 @@ func (h *history) lists(mark uint32) bool {
 }
 
 func show(f *flow.Flow) string {
-	return fmt.Sprintf("%v mark %d reply %v>%v:%d status %x state %d", f.Key, f.Mark, f.Reply.Src.Netip(f.L3), f.Reply.Dst.Netip(f.L3), f.Reply.DstL4, f.Status, f.State)
+	text := fmt.Sprintf("%v mark %d reply %v>%v:%d status %x state %d", f.Key, f.Mark, f.Reply.Src.Netip(f.L3), f.Reply.Dst.Netip(f.L3), f.Reply.DstL4, f.Status, f.State)
+	if l := labelsOf(f); l != [16]byte{} {
+		text += fmt.Sprintf(" labelled %d", binary.LittleEndian.Uint32(l[:]))
+	}
+	return text
 }
 
 // issue notes what n knew when it decided on op.

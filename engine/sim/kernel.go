@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"slices"
 	"syscall"
 	"time"
@@ -57,6 +58,33 @@ type kentry struct {
 
 	led   wire.Epoch // the leader when ctsync wrote it last
 	ledTo uint64     // and how much of its log was known
+}
+
+// labelled is what the rules label incarnation mark with: one of four, each differently.
+func labelled(mark uint32) (labels [16]byte) {
+	if mark%4 == 0 {
+		binary.LittleEndian.PutUint32(labels[:], mark)
+	}
+	return labels
+}
+
+func labelsOf(f *flow.Flow) (labels [16]byte) {
+	if f.Extra != nil {
+		labels = f.Extra.Labels
+	}
+	return labels
+}
+
+func (e *kentry) label(labels [16]byte) {
+	var x flow.Extra
+	if e.f.Extra != nil {
+		x = *e.f.Extra
+	}
+	x.Labels = labels
+	e.f.Extra = &x
+	if x == (flow.Extra{}) {
+		e.f.Extra = nil
+	}
 }
 
 func newKernel(n *node) *kernel {
@@ -250,9 +278,8 @@ func (k *kernel) create(f *flow.Flow) syscall.Errno {
 	e := &kentry{f: *f, injected: true, liberal: true, expires: k.n.w.now.Add(time.Duration(f.Timeout) * time.Second)}
 	e.led, e.ledTo = k.n.doing.led, k.n.doing.ledTo
 	e.f.Extra = nil
-	if f.Extra != nil && f.Extra.HasMaster {
-		x := *f.Extra
-		e.f.Extra = &x
+	if x := f.Extra; x != nil && (x.HasMaster || x.Labels != [16]byte{}) {
+		e.f.Extra = &flow.Extra{HasMaster: x.HasMaster, Master: x.Master, Labels: x.Labels}
 	}
 	e.f.Status = f.Status&flow.SettableStatus | flow.Confirmed | natBits(f)
 	k.add(e)
@@ -285,6 +312,9 @@ func (k *kernel) update(f *flow.Flow) syscall.Errno {
 		e.stuck |= e.f.Status & sticky
 		k.gone[e.f.Mark] = ending{k.n.w.now, "became another"}
 		delete(k.gone, f.Mark)
+	}
+	if x := f.Extra; x != nil && (x.Labels != [16]byte{} || x.LabelsCleared) {
+		e.label(x.Labels)
 	}
 	e.f.Mark, e.f.State, e.liberal = f.Mark, f.State, true
 	e.led, e.ledTo = k.n.doing.led, k.n.doing.ledTo
