@@ -169,6 +169,7 @@ func (e *Engine) dumped(f *flow.Flow) {
 		return
 	}
 	ent.Stamp = e.dump.generation
+	hasRare(ent, f.Extra)
 	own := e.log.Lives(r)
 	if own == nil && !e.isCopy(r) && (!e.accepts(f) || e.isOver(f) || e.isYoung(r)) {
 		return

@@ -306,6 +306,50 @@ func TestOtherIncarnationsLabels(t *testing.T) {
 	}
 }
 
+// TestOtherTranslationsLabels: what an event tells otherwise translated is another connection, the beginning of which was lost:
+// it is not labelled like the one before.
+func TestOtherTranslationsLabels(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Extra = &flow.Extra{Labels: [16]byte{1}}
+	p.packet(p.a, f)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 1")
+	other := conn(1, vip)
+	p.event(p.a, flow.EventUpdate, other)
+	p.advance(10 * time.Millisecond)
+	p.b.wantOps("create 1", "delete 1")
+	if x := p.b.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
+		t.Errorf("labelled %v", x.Labels)
+	}
+}
+
+// TestAnUpdateMetTheNextOne: what an active node writes meets the next connection of the tuple, which is not labelled.
+func TestAnUpdateMetTheNextOne(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Extra = &flow.Extra{Labels: [16]byte{1}}
+	p.packet(p.a, f)
+	p.advance(time.Second)
+	p.b.wantOps("create 1")
+	p.a.late = everything
+	p.a.e.rewrite(p.a.e.tbl.Find(&f.Key))
+	p.tell(p.a, &Tick{})
+	p.a.wantOps("update 1")
+	labelled := f
+	p.event(p.a, flow.EventDestroy, f)
+	f.Extra = nil
+	p.packet(p.a, f)
+	p.a.kernel[f.Key] = labelled // the update came between
+	p.a.answer()
+	p.advance(time.Second)
+	p.a.wantOps("update 1")
+	if x := p.a.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
+		t.Errorf("labelled %v", x.Labels)
+	}
+	p.b.ops = nil
+}
+
 // TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.
 func TestMasterLaterInARepair(t *testing.T) {
 	p := activeAndStandby(t)

@@ -123,6 +123,34 @@ func showsMore(x, old *flow.Extra) bool {
 		x.HasSynProxy && x.SynProxy != old.SynProxy || x.VTag != [2]uint32{} && x.VTag != old.VTag
 }
 
+// What a kernel's entry may have that stays there when it is updated without it.
+const (
+	rareLabels   uint8 = 1 << iota
+	rareAdjusted       // its sequence numbers
+)
+
+// hasRare notes that our kernel's entry has x, as it told or was told.
+func hasRare(ent *entry, x *flow.Extra) {
+	if x == nil {
+		return
+	}
+	rare := ent.Rare()
+	if x.Labels != [16]byte{} {
+		rare |= rareLabels
+	}
+	if x.HasSeqAdj {
+		rare |= rareAdjusted
+	}
+	ent.SetRare(rare)
+}
+
+// hasNothingRare notes that our kernel's entry is gone, or a new one; what is under way may still be written to that.
+func hasNothingRare(ent *entry) {
+	if ent.Kern&kFlight == 0 {
+		ent.SetRare(0)
+	}
+}
+
 // flowOf is the flow that copy c of entry r describes, as it is now.
 func (e *Engine) flowOf(r ref, c *copyOf) flow.Flow {
 	f := e.told(r, c)

@@ -98,6 +98,7 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	ent := e.tbl.Entry(r)
 	e.unfail(ent)
 	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace|kNoMaster|kNoHelper|kReborn) | kPresent
+	hasNothingRare(ent)
 	e.dropAside(r)
 	if e.holdsBack(r, ev) {
 		return
@@ -185,6 +186,7 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		ent.Due = max(e.seconds(), 1) // what came after what it told may have met the next one, too, see overtook
 	}
 	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace | kNoMaster | kNoHelper | kReborn
+	hasNothingRare(ent)
 	own := e.log.Lives(r)
 	if e.evict.holds(own) {
 		e.dropAside(r) // the one held back has ended too
@@ -269,7 +271,7 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	c := e.log.Put(r, fresh)
 	c.Bits &^= cache.Dead | cache.Silent | cache.Told // a packet met it here
 	e.setValue(c, &v, x)
-	e.tbl.Entry(r).Shape = shape(&ev.Flow.Key, &v.Reply, x)
+	e.isShaped(r, &v.Reply, x)
 	if created {
 		e.follow(r, 0)
 		e.internal(r).Created++
@@ -279,6 +281,13 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 		return
 	}
 	e.internal(r).Updated++
+}
+
+// isShaped notes what our kernel's entry looks like, of which it has told.
+func (e *Engine) isShaped(r ref, reply *flow.Tuple, x *flow.Extra) {
+	ent := e.tbl.Entry(r)
+	ent.Shape = shape(&ent.Key, reply, x)
+	hasRare(ent, x)
 }
 
 // merge fills in v from the copy before it what a kernel message did not carry, and gives the extra.
@@ -299,7 +308,11 @@ func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Ha
 	if has&flow.HasReply == 0 {
 		v.Reply = o.Reply
 	}
-	return mergeExtra(x, e.extras.get(o.extra), has)
+	old := e.extras.get(o.extra)
+	if old != nil && v.Reply != o.Reply { // another connection, of whose beginning we have not heard
+		old, has = &flow.Extra{Labels: old.Labels, LabelsCleared: old.LabelsCleared, HasSeqAdj: old.HasSeqAdj}, has|flow.HasRare
+	}
+	return mergeExtra(x, old, has)
 }
 
 // bestCopy is what is known of entry r besides the own cache: what our kernel said, else the leader's copy.
@@ -331,7 +344,7 @@ func (e *Engine) keepAside(r ref, ev *flow.Event) {
 	}
 	_, c := e.tbl.Add(r, kernelOwner)
 	e.setValue(c, &v, x)
-	e.tbl.Entry(r).Shape = shape(&ev.Flow.Key, &v.Reply, x)
+	e.isShaped(r, &v.Reply, x)
 }
 
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.

@@ -44,6 +44,9 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	if res.Errno != flow.Unanswered {
 		e.writer.unanswered = 0
 	}
+	if res.Kind == flow.OpGet && res.Errno == 0 && res.Flow.Key == ent.Key {
+		hasRare(ent, res.Flow.Extra)
+	}
 	switch {
 	case res.Tag&whether != 0:
 		e.whetherThere(r, res, gone)
@@ -303,6 +306,7 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 		e.endOwn(r, cache.Ended) // a packet met it once more: a closed connection is not worth making again
 	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
+	hasNothingRare(ent)
 	e.writer.somethingWent = true
 	e.dropAside(r)
 }

@@ -268,8 +268,8 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	}
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
-		if e.role.is == Standby {
-			e.clearRare(r, c, &f)
+		if ent.Rare() != 0 {
+			clearRare(&f, ent.Rare())
 		}
 		if ent.Kern&kNoMaster != 0 {
 			f.Status &^= flow.Expected
@@ -280,6 +280,10 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	} else {
 		ent.Shape = shape(&f.Key, &f.Reply, f.Extra)
 	}
+	if kind == flow.OpCreate {
+		ent.SetRare(0)
+	}
+	hasRare(ent, f.Extra)
 	e.issue(r, kind, &f)
 }
 
@@ -305,24 +309,17 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	}
 }
 
-// clearRare has a standby's update clear what copy c has not, and our kernel's entry may have from another incarnation, which
-// some node listed: labels, and adjusted sequence numbers.
-func (e *Engine) clearRare(r ref, c *copyOf, f *flow.Flow) {
-	labels, adjusted := false, false
-	e.tbl.Each(r, func(o *copyOf) {
-		if x := e.extras.get(o.Value.extra); x != nil && o != c {
-			labels = labels || x.Labels != [16]byte{} || x.LabelsCleared
-			adjusted = adjusted || x.HasSeqAdj
-		}
-	})
-	if !labels && !adjusted {
-		return
-	}
+// clearRare has an update clear what is rare that our kernel's entry may have, of another incarnation, and f has not.
+func clearRare(f *flow.Flow, rare uint8) {
 	if f.Extra == nil {
 		f.Extra = &flow.Extra{}
 	}
-	f.Extra.LabelsCleared = f.Extra.LabelsCleared || labels && f.Extra.Labels == [16]byte{}
-	f.Extra.HasSeqAdj = f.Extra.HasSeqAdj || adjusted && c.Value.Status&flow.SeqAdjust == 0
+	if rare&rareLabels != 0 && f.Extra.Labels == [16]byte{} {
+		f.Extra.LabelsCleared = true
+	}
+	if rare&rareAdjusted != 0 && f.Status&flow.SeqAdjust == 0 {
+		f.Extra.HasSeqAdj = true
+	}
 }
 
 // sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.

@@ -29,8 +29,17 @@ type Entry[K comparable] struct {
 	Shape uint32 // what the kernel's entry looks like, hashed
 	Kern  uint16
 	Stamp uint8
-	used  bool
+	state uint8
 }
+
+// entryUsed is the lowest bit of an entry's state; the others are its Rare.
+const entryUsed = 1
+
+// Rare is what the kernel's entry may have that is rare, in up to seven bits.
+func (e *Entry[K]) Rare() uint8 { return e.state >> 1 }
+
+// SetRare sets what Rare says.
+func (e *Entry[K]) SetRare(rare uint8) { e.state = e.state&entryUsed | rare<<1 }
 
 // Copy is what one owner says of a key.
 type Copy[V any] struct {
@@ -119,7 +128,7 @@ func (t *Table[K, V]) Entry(r Ref) *Entry[K] {
 }
 
 // Used says whether r names an entry now.
-func (t *Table[K, V]) Used(r Ref) bool { return r != 0 && r <= t.topEntry && t.Entry(r).used }
+func (t *Table[K, V]) Used(r Ref) bool { return r != 0 && r <= t.topEntry && t.Entry(r).state != 0 }
 
 // Copy gives the copy of r, which must not be 0.
 func (t *Table[K, V]) Copy(r Ref) *Copy[V] {
@@ -183,7 +192,7 @@ func (t *Table[K, V]) Warm(keys []*K) (found int) {
 		}
 	}
 	for _, r := range seconds[:len(keys)+grows] { // there are few with more
-		if r != 0 && t.Entry(r).used {
+		if r != 0 && t.Entry(r).state != 0 {
 			found++
 		}
 	}
@@ -205,7 +214,7 @@ func (t *Table[K, V]) Insert(k *K) Ref {
 	r := t.newEntry()
 	e := t.Entry(r)
 	b := t.bucket(h)
-	*e = Entry[K]{Key: *k, next: *b, used: true}
+	*e = Entry[K]{Key: *k, next: *b, state: entryUsed}
 	*b = r
 	t.count++
 	t.grow()
@@ -255,7 +264,7 @@ func (t *Table[K, V]) grow() {
 // Release frees entry r if nobody lists it and no kernel bit is set, and says whether it did.
 func (t *Table[K, V]) Release(r Ref) bool {
 	e := t.Entry(r)
-	if !e.used || e.head != 0 || e.Kern != 0 {
+	if e.state == 0 || e.head != 0 || e.Kern != 0 {
 		return false
 	}
 	at := t.bucket(uint32(t.hash(&e.Key)))
