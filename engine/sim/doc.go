@@ -142,6 +142,8 @@
 //   - What a node told as ended while it took over is not brought back by a proof of the last active one, which still lists
 //     it (20121).
 //   - A reply that only the leader saw counts at a takeover, though a packet met the copy (25296).
+//   - What ended and began anew between two reads of a standby is made anew there, and an update clears labels that another
+//     incarnation had at any node: the entry would keep them (18 of 1000 lives, once incarnations were labelled).
 //
 // # What is known and left
 //

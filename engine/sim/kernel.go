@@ -279,7 +279,10 @@ func (k *kernel) create(f *flow.Flow) syscall.Errno {
 	e.led, e.ledTo = k.n.doing.led, k.n.doing.ledTo
 	e.f.Extra = nil
 	if x := f.Extra; x != nil && (x.HasMaster || x.Labels != [16]byte{}) {
-		e.f.Extra = &flow.Extra{HasMaster: x.HasMaster, Master: x.Master, Labels: x.Labels}
+		e.f.Extra = &flow.Extra{HasMaster: x.HasMaster, Labels: x.Labels}
+		if x.HasMaster {
+			e.f.Extra.Master = x.Master
+		}
 	}
 	e.f.Status = f.Status&flow.SettableStatus | flow.Confirmed | natBits(f)
 	k.add(e)
