@@ -127,6 +127,7 @@ func showsMore(x, old *flow.Extra) bool {
 const (
 	rareLabels   uint8 = 1 << iota
 	rareAdjusted       // its sequence numbers
+	rareSynProxy
 )
 
 // hasRare notes that our kernel's entry has x, as it told or was told.
@@ -140,6 +141,9 @@ func hasRare(ent *entry, x *flow.Extra) {
 	}
 	if x.HasSeqAdj {
 		rare |= rareAdjusted
+	}
+	if x.HasSynProxy {
+		rare |= rareSynProxy
 	}
 	ent.SetRare(rare)
 }

@@ -310,7 +310,7 @@ func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Ha
 	}
 	old := e.extras.get(o.extra)
 	if old != nil && v.Reply != o.Reply { // another connection, of whose beginning we have not heard
-		old, has = &flow.Extra{Labels: old.Labels, LabelsCleared: old.LabelsCleared, HasSeqAdj: old.HasSeqAdj}, has|flow.HasRare
+		old, has = &flow.Extra{Labels: old.Labels, LabelsCleared: old.LabelsCleared, HasSeqAdj: old.HasSeqAdj, HasSynProxy: old.HasSynProxy}, has|flow.HasRare
 	}
 	return mergeExtra(x, old, has)
 }

@@ -279,8 +279,6 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 		}
 	} else {
 		ent.Shape = shape(&f.Key, &f.Reply, f.Extra)
-	}
-	if kind == flow.OpCreate {
 		ent.SetRare(0)
 	}
 	hasRare(ent, f.Extra)
@@ -320,6 +318,7 @@ func clearRare(f *flow.Flow, rare uint8) {
 	if rare&rareAdjusted != 0 && f.Status&flow.SeqAdjust == 0 {
 		f.Extra.HasSeqAdj = true
 	}
+	f.Extra.HasSynProxy = f.Extra.HasSynProxy || rare&rareSynProxy != 0
 }
 
 // sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.
