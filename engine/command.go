@@ -107,8 +107,13 @@ func (e *Engine) flushInternal() int {
 	n := e.log.Live
 	e.startDump()
 	for r := ref(1); r <= e.tbl.Top(); r++ {
-		if e.tbl.Used(r) && e.tbl.Entry(r).Kern&(kFlight|kDirty|kLater) == 0 && !e.evict.holds(e.log.Lives(r)) {
-			e.endOwn(r, cache.Yielded)
+		own := e.log.Lives(r)
+		if own == nil || e.tbl.Entry(r).Kern&(kFlight|kDirty|kLater) != 0 || e.evict.holds(own) {
+			continue
+		}
+		e.endOwn(r, cache.Yielded)
+		if e.writes() && e.leaderLists(r) != nil {
+			e.dirty(r) // the entry is the leader's now, and was kept as our own was
 		}
 	}
 	return n - e.log.Live

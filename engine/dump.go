@@ -283,6 +283,9 @@ func (e *Engine) asEvent(f *flow.Flow) flow.Event {
 // ownAsFound brings what the kernel answered into the own cache.
 func (e *Engine) ownAsFound(r ref, f *flow.Flow, fresh bool) {
 	ev := e.asEvent(f)
+	if e.tbl.Entry(r).Rare() == 0 { // nor was it told of anything that it might not show
+		ev.Has |= flow.HasRare
+	}
 	before := e.log.Lives(r)
 	silent := before == nil || fresh || before.Bits&cache.Silent != 0 || !e.dump.lost.IsZero()
 	e.ownFlow(r, &ev, fresh)

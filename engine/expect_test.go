@@ -350,6 +350,53 @@ func TestAnUpdateMetTheNextOne(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestOwnFlowAtAStandby: a node that stepped back keeps what it has of its own in its kernel, labels too, as long as it lists it, though
+// the leader has begun another one under that key. What is flushed is the leader's.
+func TestOwnFlowAtAStandby(t *testing.T) {
+	p := activeAndStandby(t)
+	p.notice(p.b, vrrp.Master)
+	p.advance(time.Second)
+	p.lose = func(from *fake, typ wire.Type) bool { return from == p.a && typ == wire.Data } // so that a does not yield it
+	f := conn(1, noNAT)
+	f.Mark, f.Extra = 1, &flow.Extra{Labels: [16]byte{1}}
+	p.packet(p.a, f)
+	other := f
+	other.Mark, other.Extra = 2, nil
+	p.packet(p.b, other)
+	p.advance(time.Second)
+	p.notice(p.a, vrrp.Backup)
+	p.advance(2 * time.Second)
+	p.a.wantOps("update 1")
+	if got := p.a.kernel[f.Key]; got.Mark != 1 || got.Extra == nil || got.Extra.Labels != f.Extra.Labels {
+		t.Errorf("mark %d, %v", got.Mark, got.Extra)
+	}
+	p.tell(p.a, &Command{Verb: VerbFlushInternal})
+	p.advance(time.Second)
+	p.a.wantOps("update 1")
+	if got := p.a.kernel[f.Key]; got.Mark != 2 || got.Extra != nil && got.Extra.Labels != [16]byte{} {
+		t.Errorf("mark %d, %v", got.Mark, got.Extra)
+	}
+	p.b.ops = nil
+}
+
+// TestADumpWithoutLabels: what the kernel shows without labels, and was never told any, has none, whatever the node had listed whose
+// flow was taken over (sim seed 8508).
+func TestADumpWithoutLabels(t *testing.T) {
+	p := activeAndStandby(t)
+	f := p.packet(p.a, conn(1, noNAT))
+	p.advance(time.Second)
+	own := p.a.e.log.Lives(p.a.e.tbl.Find(&f.Key))
+	p.a.e.setValue(own, &own.Value.Value, &flow.Extra{Labels: [16]byte{1}})
+	f.Mark = 2
+	p.a.kernel[f.Key] = f
+	p.tell(p.a, &Command{Verb: VerbResync})
+	p.advance(time.Second)
+	if l := p.a.e.Inspect().Own[0].Flow; l.Mark != 2 || l.Extra != nil && l.Extra.Labels != [16]byte{} {
+		t.Errorf("mark %d, %v", l.Mark, l.Extra)
+	}
+	p.b.ops = nil
+}
+
 // TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.
 func TestMasterLaterInARepair(t *testing.T) {
 	p := activeAndStandby(t)

@@ -130,7 +130,8 @@ const (
 	rareSynProxy
 )
 
-// hasRare notes that our kernel's entry has x, as it told or was told.
+// hasRare notes that our kernel's entry has x, as it told or was told. Only a create of ours makes sure that it has nothing: what
+// the kernel tells of a new one may be older than our last update, which met that.
 func hasRare(ent *entry, x *flow.Extra) {
 	if x == nil {
 		return
@@ -146,13 +147,6 @@ func hasRare(ent *entry, x *flow.Extra) {
 		rare |= rareSynProxy
 	}
 	ent.SetRare(rare)
-}
-
-// hasNothingRare notes that our kernel's entry is gone, or a new one; what is under way may still be written to that.
-func hasNothingRare(ent *entry) {
-	if ent.Kern&kFlight == 0 {
-		ent.SetRare(0)
-	}
 }
 
 // flowOf is the flow that copy c of entry r describes, as it is now.

@@ -98,7 +98,6 @@ func (e *Engine) born(r ref, ev *flow.Event) {
 	ent := e.tbl.Entry(r)
 	e.unfail(ent)
 	ent.Kern = ent.Kern&^(kLiberal|kRewrite|kSuspect|kEnded|kReplace|kNoMaster|kNoHelper|kReborn) | kPresent
-	hasNothingRare(ent)
 	e.dropAside(r)
 	if e.holdsBack(r, ev) {
 		return
@@ -186,7 +185,6 @@ func (e *Engine) destroyed(r ref, since time.Time, expired bool) {
 		ent.Due = max(e.seconds(), 1) // what came after what it told may have met the next one, too, see overtook
 	}
 	ent.Kern &^= kPresent | kLiberal | kSuspect | kRewrite | kEnded | kReplace | kNoMaster | kNoHelper | kReborn
-	hasNothingRare(ent)
 	own := e.log.Lives(r)
 	if e.evict.holds(own) {
 		e.dropAside(r) // the one held back has ended too

@@ -306,7 +306,6 @@ func (e *Engine) deleted(r ref, res *flow.Result) {
 		e.endOwn(r, cache.Ended) // a packet met it once more: a closed connection is not worth making again
 	}
 	ent.Kern &^= kPresent | kLiberal | kReplace | kSuspect | kEnded | kNoMaster | kNoHelper | kReborn
-	hasNothingRare(ent)
 	e.writer.somethingWent = true
 	e.dropAside(r)
 }

@@ -254,12 +254,6 @@ func (e *Engine) replace(r ref) {
 
 func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	f, ent := e.flowOf(r, c), e.tbl.Entry(r)
-	if f.Extra != nil && ent.Kern&kNoMaster != 0 {
-		f.Extra.HasMaster = false
-	}
-	if f.Extra != nil && ent.Kern&kNoHelper != 0 {
-		f.Extra.Helper = [16]byte{}
-	}
 	if f.Kind == flow.KindFlow { // packets do not refresh an expectation
 		f.Timeout = e.lasting(r, c)
 	}
@@ -268,6 +262,14 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	}
 	if kind == flow.OpUpdate {
 		e.keepOwn(r, &f)
+	}
+	if f.Extra != nil && ent.Kern&kNoMaster != 0 {
+		f.Extra.HasMaster = false
+	}
+	if f.Extra != nil && ent.Kern&kNoHelper != 0 {
+		f.Extra.Helper = [16]byte{}
+	}
+	if kind == flow.OpUpdate {
 		if ent.Rare() != 0 {
 			clearRare(&f, ent.Rare())
 		}
@@ -299,7 +301,7 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 		case closed:
 			timeout = e.lasting(r, c) // here, as the leader has not heard
 		}
-		f.Value = c.Value.Value
+		*f = e.told(r, c)
 		f.Timeout = timeout
 	}
 	if c := e.tbl.Of(r, kernelOwner); c != nil {
