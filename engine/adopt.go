@@ -46,6 +46,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	e.internal(r).Created++
 	e.role.adopted++
 	e.follow(r, 0)
+	unwritten := from == c && ent.Kern&(kDirty|kReborn) != 0 // the kernel has what was before
 	ent.Kern &^= kEnded | kReborn
 	if from != c {
 		ent.Kern &^= kReplace // a packet met what the kernel has: that is right
@@ -53,7 +54,7 @@ func (e *Engine) adopt(p *peer, r ref, c *copyOf) {
 	switch {
 	case ent.Kern&kPresent == 0 || ent.Kern&kReplace != 0 || ent.Shape != shape(&ent.Key, &f.Reply, f.Extra):
 		e.dirty(r)
-	case ent.Kern&kLiberal == 0 || seenThere != 0 || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
+	case ent.Kern&kLiberal == 0 || seenThere != 0 || unwritten || e.isClosed(r, own) && !e.followed(p, ent) || e.ranDown(ent) && !e.isClosed(r, own):
 		e.rewrite(r)
 	}
 }

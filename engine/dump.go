@@ -165,12 +165,21 @@ func (e *Engine) dumped(f *flow.Flow) {
 		r = e.tbl.Insert(&f.Key)
 	}
 	ent := e.tbl.Entry(r)
+	own := e.log.Lives(r)
 	if ent.Stamp == e.dump.generation {
+		if own != nil && own.Bits&cache.Partial != 0 && own.Value.Reply == f.Reply {
+			own.Bits &^= cache.Partial
+			e.learnRare(r, own, f)
+		}
 		return
 	}
 	ent.Stamp = e.dump.generation
-	hasRare(ent, f.Extra)
-	own := e.log.Lives(r)
+	if e.role.is == Standby {
+		noteRare(ent, f.Extra)
+	}
+	if own != nil {
+		own.Bits &^= cache.Partial
+	}
 	if own == nil && !e.isCopy(r) && (!e.accepts(f) || e.isOver(f) || e.isYoung(r)) {
 		return
 	}

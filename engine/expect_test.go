@@ -397,6 +397,60 @@ func TestADumpWithoutLabels(t *testing.T) {
 	p.b.ops = nil
 }
 
+// TestHeardOfByAChange: what is rare of a flow of which a change is heard first, while the table is read, is what the table shows.
+func TestHeardOfByAChange(t *testing.T) {
+	p := activeAndStandby(t)
+	f := conn(1, noNAT)
+	f.Extra = &flow.Extra{Labels: [16]byte{1}}
+	p.a.kernel[f.Key] = f
+	p.tell(p.a, &Command{Verb: VerbResync})
+	changed := f
+	changed.Extra = nil
+	p.hears(p.a, flow.EventUpdate, changed, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasMark|flow.HasTimeout)
+	p.advance(time.Second)
+	if l := p.a.e.Inspect().Own[0].Flow; l.Extra == nil || l.Extra.Labels != f.Extra.Labels {
+		t.Errorf("%v", l.Extra)
+	}
+	if x := p.b.kernel[f.Key].Extra; x == nil || x.Labels != f.Extra.Labels {
+		t.Errorf("at the standby %v", x)
+	}
+	p.a.ops, p.b.ops = nil, nil
+}
+
+// TestUnwrittenAtATakeover: what the standby was about to write of the leader's flow is written as it takes over: the kernel has an older
+// mark, or another incarnation.
+func TestUnwrittenAtATakeover(t *testing.T) {
+	for _, reborn := range []bool{false, true} {
+		p := activeAndStandby(t)
+		f := conn(1, noNAT)
+		f.Extra = &flow.Extra{Labels: [16]byte{1}}
+		p.packet(p.a, f)
+		p.advance(time.Second)
+		p.b.wantOps("create 1")
+		p.hold = func(from *fake, _ wire.Type) bool { return from == p.a }
+		f.Mark = 2
+		if reborn {
+			p.event(p.a, flow.EventDestroy, f)
+			f.Extra = nil
+			p.packet(p.a, f)
+		} else {
+			p.event(p.a, flow.EventUpdate, f)
+		}
+		p.advance(50 * time.Millisecond)
+		p.hold = nil
+		p.b.e.writer.outstanding += maxOutstanding // the writer does not get to it
+		p.releaseTogether(p.b)
+		p.b.e.writer.outstanding -= maxOutstanding
+		p.b.wantOps()
+		p.swap(p.a, p.b)
+		p.b.wantRole(Active)
+		if got := p.b.kernel[f.Key]; got.Mark != 2 || reborn && got.Extra != nil && got.Extra.Labels != [16]byte{} {
+			t.Errorf("reborn %v: mark %d, %v", reborn, got.Mark, got.Extra)
+		}
+		p.a.ops, p.b.ops = nil, nil
+	}
+}
+
 // TestMasterLaterInARepair: a repair goes by what changed last, so that a master may come after its child.
 func TestMasterLaterInARepair(t *testing.T) {
 	p := activeAndStandby(t)

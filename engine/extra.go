@@ -127,12 +127,11 @@ func showsMore(x, old *flow.Extra) bool {
 const (
 	rareLabels   uint8 = 1 << iota
 	rareAdjusted       // its sequence numbers
-	rareSynProxy
 )
 
-// hasRare notes that our kernel's entry has x, as it told or was told. Only a create of ours makes sure that it has nothing: what
+// noteRare notes that our kernel's entry has x, as it told or was told. Only a create of ours makes sure that it has nothing: what
 // the kernel tells of a new one may be older than our last update, which met that.
-func hasRare(ent *entry, x *flow.Extra) {
+func noteRare(ent *entry, x *flow.Extra) {
 	if x == nil {
 		return
 	}
@@ -142,9 +141,6 @@ func hasRare(ent *entry, x *flow.Extra) {
 	}
 	if x.HasSeqAdj {
 		rare |= rareAdjusted
-	}
-	if x.HasSynProxy {
-		rare |= rareSynProxy
 	}
 	ent.SetRare(rare)
 }

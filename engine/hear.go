@@ -270,15 +270,20 @@ func (e *Engine) apply(p *peer, rec *wire.Record) {
 
 // bornAgain looks, before copy c gets value v of what the leader lists now, whether our kernel may have an incarnation
 // before, of which an update would leave behind what an entry never loses: that it was answered or is assured, its labels,
-// helper and master, a sequence adjustment that would ruin the new connection. What had ended is not known any more.
+// helper and master, a sequence adjustment that would ruin the new connection. What one had that has ended is not known any
+// more, so that the next one is made anew in any case.
 func (e *Engine) bornAgain(p *peer, r ref, c *copyOf, v *flow.Value, what cache.Applied) {
 	ent := e.tbl.Entry(r)
 	ended := what == cache.Added && ent.Kern&kEnded != 0
 	if !ended && what != cache.Reborn || p != e.peers.leader || e.role.is != Standby || e.log.Lives(r) != nil {
 		return
 	}
+	had := c.Value.Status
+	if k := e.tbl.Of(r, kernelOwner); k != nil {
+		had |= k.Value.Status
+	}
 	e.dropAside(r) // what a packet made of the one before is over
-	if ended || c.Value.extra != 0 || c.Value.Status&sticky&^v.Status != 0 {
+	if ended || c.Value.extra != 0 || had&sticky&^v.Status != 0 {
 		ent.Kern |= kReborn
 	}
 }

@@ -252,12 +252,13 @@ func (e *Engine) againSoon(r ref) {
 func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	old := e.log.Lives(r)
 	v, x := ev.Flow.Value, ev.Flow.Extra
+	partial := false
 	if !fresh {
 		before := old
 		if before == nil {
 			before = e.bestCopy(r)
 		}
-		if before != nil {
+		if partial = before == nil; !partial {
 			x = e.merge(&v, x, before, ev.Has)
 		}
 	}
@@ -269,8 +270,11 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	c := e.log.Put(r, fresh)
 	c.Bits &^= cache.Dead | cache.Silent | cache.Told // a packet met it here
 	e.setValue(c, &v, x)
-	e.isShaped(r, &v.Reply, x)
+	e.noteShape(r, &v.Reply, x)
 	if created {
+		if partial {
+			c.Bits |= cache.Partial
+		}
 		e.follow(r, 0)
 		e.internal(r).Created++
 		if e.role.is != Standby {
@@ -281,11 +285,11 @@ func (e *Engine) ownFlow(r ref, ev *flow.Event, fresh bool) {
 	e.internal(r).Updated++
 }
 
-// isShaped notes what our kernel's entry looks like, of which it has told.
-func (e *Engine) isShaped(r ref, reply *flow.Tuple, x *flow.Extra) {
+// noteShape notes what our kernel's entry looks like, of which it has told.
+func (e *Engine) noteShape(r ref, reply *flow.Tuple, x *flow.Extra) {
 	ent := e.tbl.Entry(r)
 	ent.Shape = shape(&ent.Key, reply, x)
-	hasRare(ent, x)
+	noteRare(ent, x)
 }
 
 // merge fills in v from the copy before it what a kernel message did not carry, and gives the extra.
@@ -308,7 +312,7 @@ func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Ha
 	}
 	old := e.extras.get(o.extra)
 	if old != nil && v.Reply != o.Reply { // another connection, of whose beginning we have not heard
-		old, has = &flow.Extra{Labels: old.Labels, LabelsCleared: old.LabelsCleared, HasSeqAdj: old.HasSeqAdj, HasSynProxy: old.HasSynProxy}, has|flow.HasRare
+		old, has = &flow.Extra{Labels: old.Labels, LabelsCleared: old.LabelsCleared, HasSeqAdj: old.HasSeqAdj}, has|flow.HasRare
 	}
 	return mergeExtra(x, old, has)
 }
@@ -342,7 +346,7 @@ func (e *Engine) keepAside(r ref, ev *flow.Event) {
 	}
 	_, c := e.tbl.Add(r, kernelOwner)
 	e.setValue(c, &v, x)
-	e.isShaped(r, &v.Reply, x)
+	e.noteShape(r, &v.Reply, x)
 }
 
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.

@@ -98,9 +98,8 @@ func (e *Engine) refresh(res *flow.Result) {
 		return
 	}
 	e.setValue(e.log.Put(r, false), &v, &x)
-	ent := e.tbl.Entry(r)
-	if ent.Kern&kPresent != 0 {
-		ent.Shape = shape(&ent.Key, &v.Reply, &x)
+	if e.tbl.Entry(r).Kern&kPresent != 0 {
+		e.noteShape(r, &v.Reply, &x)
 	}
 	e.internal(r).Updated++
 }

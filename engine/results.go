@@ -44,8 +44,8 @@ func (e *Engine) kernelResult(res *flow.Result) {
 	if res.Errno != flow.Unanswered {
 		e.writer.unanswered = 0
 	}
-	if res.Kind == flow.OpGet && res.Errno == 0 && res.Flow.Key == ent.Key {
-		hasRare(ent, res.Flow.Extra)
+	if res.Kind == flow.OpGet && res.Errno == 0 && res.Flow.Key == ent.Key && e.role.is == Standby {
+		noteRare(ent, res.Flow.Extra)
 	}
 	switch {
 	case res.Tag&whether != 0:

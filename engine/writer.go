@@ -271,7 +271,7 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 	}
 	if kind == flow.OpUpdate {
 		if ent.Rare() != 0 {
-			clearRare(&f, ent.Rare())
+			e.clearRare(&f, ent.Rare())
 		}
 		if ent.Kern&kNoMaster != 0 {
 			f.Status &^= flow.Expected
@@ -283,7 +283,7 @@ func (e *Engine) send1(r ref, kind flow.OpKind, c *copyOf) {
 		ent.Shape = shape(&f.Key, &f.Reply, f.Extra)
 		ent.SetRare(0)
 	}
-	hasRare(ent, f.Extra)
+	noteRare(ent, f.Extra)
 	e.issue(r, kind, &f)
 }
 
@@ -309,18 +309,18 @@ func (e *Engine) keepOwn(r ref, f *flow.Flow) {
 	}
 }
 
-// clearRare has an update clear what is rare that our kernel's entry may have, of another incarnation, and f has not.
-func clearRare(f *flow.Flow, rare uint8) {
+// clearRare has an update clear what our kernel's entry may have of another incarnation, and f has not. What adjusts the sequence
+// numbers of a flow that the leader's kernel adjusts stays in any case, and at a node that acts: no event tells of that.
+func (e *Engine) clearRare(f *flow.Flow, rare uint8) {
 	if f.Extra == nil {
 		f.Extra = &flow.Extra{}
 	}
 	if rare&rareLabels != 0 && f.Extra.Labels == [16]byte{} {
 		f.Extra.LabelsCleared = true
 	}
-	if rare&rareAdjusted != 0 && f.Status&flow.SeqAdjust == 0 {
+	if rare&rareAdjusted != 0 && f.Status&flow.SeqAdjust == 0 && e.role.is == Standby {
 		f.Extra.HasSeqAdj = true
 	}
-	f.Extra.HasSynProxy = f.Extra.HasSynProxy || rare&rareSynProxy != 0
 }
 
 // sendDelete deletes entry r: what our kernel said of it goes with it, and is nothing to adopt meanwhile.

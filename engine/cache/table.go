@@ -29,7 +29,7 @@ type Entry[K comparable] struct {
 	Shape uint32 // what the kernel's entry looks like, hashed
 	Kern  uint16
 	Stamp uint8
-	state uint8
+	state uint8 // entryUsed and Rare
 }
 
 // entryUsed is the lowest bit of an entry's state; the others are its Rare.
@@ -38,7 +38,7 @@ const entryUsed = 1
 // Rare is what the kernel's entry may have that is rare, in up to seven bits.
 func (e *Entry[K]) Rare() uint8 { return e.state >> 1 }
 
-// SetRare sets what Rare says.
+// SetRare sets what Rare says; the entry must be used.
 func (e *Entry[K]) SetRare(rare uint8) { e.state = e.state&entryUsed | rare<<1 }
 
 // Copy is what one owner says of a key.
@@ -77,6 +77,7 @@ const (
 	Waiting                  // a tombstone that waits for the decision between ended and evicted
 	Silent                   // only the kernel's table has told of it, no event ever
 	Told                     // ours as another node told it: no packet has met it here since
+	Partial                  // ours, first heard of by a change: what is rare of it is not known
 	Doubted                  // one of two active nodes saw this incarnation end, which the other lists: Dead if it is purged
 	Tomb    = Ended | Yielded
 )
@@ -128,7 +129,9 @@ func (t *Table[K, V]) Entry(r Ref) *Entry[K] {
 }
 
 // Used says whether r names an entry now.
-func (t *Table[K, V]) Used(r Ref) bool { return r != 0 && r <= t.topEntry && t.Entry(r).state != 0 }
+func (t *Table[K, V]) Used(r Ref) bool {
+	return r != 0 && r <= t.topEntry && t.Entry(r).state&entryUsed != 0
+}
 
 // Copy gives the copy of r, which must not be 0.
 func (t *Table[K, V]) Copy(r Ref) *Copy[V] {
@@ -192,7 +195,7 @@ func (t *Table[K, V]) Warm(keys []*K) (found int) {
 		}
 	}
 	for _, r := range seconds[:len(keys)+grows] { // there are few with more
-		if r != 0 && t.Entry(r).state != 0 {
+		if r != 0 && t.Entry(r).state&entryUsed != 0 {
 			found++
 		}
 	}
@@ -264,7 +267,7 @@ func (t *Table[K, V]) grow() {
 // Release frees entry r if nobody lists it and no kernel bit is set, and says whether it did.
 func (t *Table[K, V]) Release(r Ref) bool {
 	e := t.Entry(r)
-	if e.state == 0 || e.head != 0 || e.Kern != 0 {
+	if e.state&entryUsed == 0 || e.head != 0 || e.Kern != 0 {
 		return false
 	}
 	at := t.bucket(uint32(t.hash(&e.Key)))

@@ -259,7 +259,7 @@ func (n *node) noted(note *engine.Note) {
 func (n *node) hashOutput(out *engine.Output) {
 	h := n.hash
 	for i := range out.Ops {
-		fmt.Fprintf(h, "%v%d%v%v", out.Ops[i].Kind, out.Ops[i].Tag, out.Ops[i].Flow.Key, out.Ops[i].Flow.Value)
+		fmt.Fprintf(h, "%v%d%v%v%v", out.Ops[i].Kind, out.Ops[i].Tag, out.Ops[i].Flow.Key, out.Ops[i].Flow.Value, out.Ops[i].Flow.Extra)
 	}
 	for i := range out.Datagrams {
 		h.Write(out.Datagrams[i].Payload)

@@ -113,7 +113,7 @@ var rules = []struct{ name, file, old, new string }{
 	{"K3: another incarnation is written over", "hear.go",
 		"		ent.Kern |= kReborn\n", ""},
 	{"K3: labels of another incarnation are not cleared", "writer.go",
-		"			clearRare(&f, ent.Rare())\n", ""},
+		"			e.clearRare(&f, ent.Rare())\n", ""},
 	{"an end is not verified where we wrote the entry", "own.go",
 		"	case own != nil && (written || e.perhapsOlder(own)) && e.role.is != Standby:\n", "	case own != nil && e.perhapsOlder(own) && e.role.is != Standby:\n"},
 	{"purge: nothing is purged", "purge.go",

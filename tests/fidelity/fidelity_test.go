@@ -292,7 +292,7 @@ func TestRebornUnheard(t *testing.T) {
 	p.b.await("what the one before had to be gone", func() bool {
 		a, b := p.a.library(), p.b.library()
 		for key := range a {
-			for _, field := range []string{fMark, fLabels, fSeqAdj, fSynProxy} {
+			for _, field := range []string{fMark, fLabels, fSeqAdj} {
 				if b[key] == nil || a[key][field] != b[key][field] {
 					return false
 				}
