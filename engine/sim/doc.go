@@ -142,8 +142,11 @@
 //   - What a node told as ended while it took over is not brought back by a proof of the last active one, which still lists
 //     it (20121).
 //   - A reply that only the leader saw counts at a takeover, though a packet met the copy (25296).
-//   - What ended and began anew between two reads of a standby is made anew there, and an update clears labels that another
-//     incarnation had at any node: the entry would keep them (18 of 1000 lives, once incarnations were labelled).
+//   - What ended and began anew between two reads of a standby is made anew there, and an update clears labels that our kernel's
+//     entry may have from another incarnation: it would keep them (18 of 1000 lives, once incarnations were labelled). An event that
+//     is translated otherwise carries over nothing rare (1258), nor does a dump without it where none was ever told (8508).
+//   - A standby's own flow is written with what is rare of its own, not of the leader's (11531, 17740).
+//   - An own flow that is flushed leaves its entry to the leader's, which is written (22507).
 //
 // # What is known and left
 //
