@@ -317,38 +317,6 @@ func (e *Engine) merge(v *flow.Value, x *flow.Extra, before *copyOf, has flow.Ha
 	return mergeExtra(x, old, has)
 }
 
-// bestCopy is what is known of entry r besides the own cache: what our kernel said, else the leader's copy.
-func (e *Engine) bestCopy(r ref) *copyOf {
-	if c := e.tbl.Of(r, kernelOwner); c != nil {
-		return c
-	}
-	if l := e.peers.leader; l != nil {
-		return e.tbl.Of(r, l.owner)
-	}
-	return nil
-}
-
-// dropAside forgets what our kernel says of entry r beside the own cache.
-func (e *Engine) dropAside(r ref) {
-	if c := e.tbl.Of(r, kernelOwner); c != nil && c.Seq != 0 {
-		e.young.waiting--
-	}
-	e.tbl.Drop(r, kernelOwner)
-}
-
-// keepAside keeps what our kernel says of entry r beside the own cache.
-func (e *Engine) keepAside(r ref, ev *flow.Event) {
-	v, x := ev.Flow.Value, ev.Flow.Extra
-	if ev.Kind == flow.EventUpdate {
-		if before := e.bestCopy(r); before != nil {
-			x = e.merge(&v, x, before, ev.Has)
-		}
-	}
-	_, c := e.tbl.Add(r, kernelOwner)
-	e.setValue(c, &v, x)
-	e.noteShape(r, &v.Reply, x)
-}
-
 // endOwn takes entry r out of the own cache and leaves a tombstone of that kind.
 func (e *Engine) endOwn(r ref, kind cache.Bits) {
 	own := e.log.Lives(r)
