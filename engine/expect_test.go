@@ -245,14 +245,29 @@ func TestRarePartsOfAMessage(t *testing.T) {
 	}
 }
 
-// TestRebornWithoutLabels: what the incarnation before had that is rare does not stay at the standby.
-func TestRebornWithoutLabels(t *testing.T) {
+// labelledFlow is a flow that a standby has, with labels.
+func labelledFlow(t *testing.T) (*pair, flow.Flow) {
+	t.Helper()
 	p := activeAndStandby(t)
 	f := conn(1, noNAT)
 	f.Extra = &flow.Extra{Labels: [16]byte{1}}
 	p.packet(p.a, f)
 	p.advance(10 * time.Millisecond)
 	p.b.wantOps("create 1")
+	return p, f
+}
+
+// labelsOf are the labels of f, zero if it has none.
+func labelsOf(f flow.Flow) (labels [16]byte) {
+	if f.Extra != nil {
+		labels = f.Extra.Labels
+	}
+	return labels
+}
+
+// TestRebornWithoutLabels: what the incarnation before had that is rare does not stay at the standby.
+func TestRebornWithoutLabels(t *testing.T) {
+	p, f := labelledFlow(t)
 	f.Extra = nil
 	p.event(p.a, flow.EventDestroy, f)
 	p.packet(p.a, f)
@@ -301,37 +316,27 @@ func TestOtherIncarnationsLabels(t *testing.T) {
 	p.advance(3 * time.Second)
 	p.a.wantOps("update 1")
 	p.b.wantOps("update 1")
-	if x := p.a.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
-		t.Errorf("labelled %v, and the leader's is not", x.Labels)
+	if x := labelsOf(p.a.kernel[f.Key]); x != [16]byte{} {
+		t.Errorf("labelled %v, and the leader's is not", x)
 	}
 }
 
 // TestOtherTranslationsLabels: what an event tells otherwise translated is another connection, the beginning of which was lost:
 // it is not labelled like the one before.
 func TestOtherTranslationsLabels(t *testing.T) {
-	p := activeAndStandby(t)
-	f := conn(1, noNAT)
-	f.Extra = &flow.Extra{Labels: [16]byte{1}}
-	p.packet(p.a, f)
-	p.advance(10 * time.Millisecond)
-	p.b.wantOps("create 1")
+	p, f := labelledFlow(t)
 	other := conn(1, vip)
 	p.event(p.a, flow.EventUpdate, other)
 	p.advance(10 * time.Millisecond)
 	p.b.wantOps("create 1", "delete 1")
-	if x := p.b.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
-		t.Errorf("labelled %v", x.Labels)
+	if x := labelsOf(p.b.kernel[f.Key]); x != [16]byte{} {
+		t.Errorf("labelled %v", x)
 	}
 }
 
 // TestAnUpdateMetTheNextOne: what an active node writes meets the next connection of the tuple, which is not labelled.
 func TestAnUpdateMetTheNextOne(t *testing.T) {
-	p := activeAndStandby(t)
-	f := conn(1, noNAT)
-	f.Extra = &flow.Extra{Labels: [16]byte{1}}
-	p.packet(p.a, f)
-	p.advance(time.Second)
-	p.b.wantOps("create 1")
+	p, f := labelledFlow(t)
 	p.a.late = everything
 	p.a.e.rewrite(p.a.e.tbl.Find(&f.Key))
 	p.tell(p.a, &Tick{})
@@ -344,8 +349,8 @@ func TestAnUpdateMetTheNextOne(t *testing.T) {
 	p.a.answer()
 	p.advance(time.Second)
 	p.a.wantOps("update 1")
-	if x := p.a.kernel[f.Key].Extra; x != nil && x.Labels != [16]byte{} {
-		t.Errorf("labelled %v", x.Labels)
+	if x := labelsOf(p.a.kernel[f.Key]); x != [16]byte{} {
+		t.Errorf("labelled %v", x)
 	}
 	p.b.ops = nil
 }
@@ -367,13 +372,13 @@ func TestOwnFlowAtAStandby(t *testing.T) {
 	p.notice(p.a, vrrp.Backup)
 	p.advance(2 * time.Second)
 	p.a.wantOps("update 1")
-	if got := p.a.kernel[f.Key]; got.Mark != 1 || got.Extra == nil || got.Extra.Labels != f.Extra.Labels {
+	if got := p.a.kernel[f.Key]; got.Mark != 1 || labelsOf(got) != f.Extra.Labels {
 		t.Errorf("mark %d, %v", got.Mark, got.Extra)
 	}
 	p.tell(p.a, &Command{Verb: VerbFlushInternal})
 	p.advance(time.Second)
 	p.a.wantOps("update 1")
-	if got := p.a.kernel[f.Key]; got.Mark != 2 || got.Extra != nil && got.Extra.Labels != [16]byte{} {
+	if got := p.a.kernel[f.Key]; got.Mark != 2 || labelsOf(got) != [16]byte{} {
 		t.Errorf("mark %d, %v", got.Mark, got.Extra)
 	}
 	p.b.ops = nil
@@ -391,7 +396,7 @@ func TestADumpWithoutLabels(t *testing.T) {
 	p.a.kernel[f.Key] = f
 	p.tell(p.a, &Command{Verb: VerbResync})
 	p.advance(time.Second)
-	if l := p.a.e.Inspect().Own[0].Flow; l.Mark != 2 || l.Extra != nil && l.Extra.Labels != [16]byte{} {
+	if l := p.a.e.Inspect().Own[0].Flow; l.Mark != 2 || labelsOf(l) != [16]byte{} {
 		t.Errorf("mark %d, %v", l.Mark, l.Extra)
 	}
 	p.b.ops = nil
@@ -408,10 +413,10 @@ func TestHeardOfByAChange(t *testing.T) {
 	changed.Extra = nil
 	p.hears(p.a, flow.EventUpdate, changed, flow.HasReply|flow.HasStatus|flow.HasProtoInfo|flow.HasMark|flow.HasTimeout)
 	p.advance(time.Second)
-	if l := p.a.e.Inspect().Own[0].Flow; l.Extra == nil || l.Extra.Labels != f.Extra.Labels {
+	if l := p.a.e.Inspect().Own[0].Flow; labelsOf(l) != f.Extra.Labels {
 		t.Errorf("%v", l.Extra)
 	}
-	if x := p.b.kernel[f.Key].Extra; x == nil || x.Labels != f.Extra.Labels {
+	if x := labelsOf(p.b.kernel[f.Key]); x != f.Extra.Labels {
 		t.Errorf("at the standby %v", x)
 	}
 	p.a.ops, p.b.ops = nil, nil
@@ -421,12 +426,7 @@ func TestHeardOfByAChange(t *testing.T) {
 // mark, or another incarnation.
 func TestUnwrittenAtATakeover(t *testing.T) {
 	for _, reborn := range []bool{false, true} {
-		p := activeAndStandby(t)
-		f := conn(1, noNAT)
-		f.Extra = &flow.Extra{Labels: [16]byte{1}}
-		p.packet(p.a, f)
-		p.advance(time.Second)
-		p.b.wantOps("create 1")
+		p, f := labelledFlow(t)
 		p.hold = func(from *fake, _ wire.Type) bool { return from == p.a }
 		f.Mark = 2
 		if reborn {
@@ -444,7 +444,7 @@ func TestUnwrittenAtATakeover(t *testing.T) {
 		p.b.wantOps()
 		p.swap(p.a, p.b)
 		p.b.wantRole(Active)
-		if got := p.b.kernel[f.Key]; got.Mark != 2 || reborn && got.Extra != nil && got.Extra.Labels != [16]byte{} {
+		if got := p.b.kernel[f.Key]; got.Mark != 2 || reborn && labelsOf(got) != [16]byte{} {
 			t.Errorf("reborn %v: mark %d, %v", reborn, got.Mark, got.Extra)
 		}
 		p.a.ops, p.b.ops = nil, nil

@@ -194,13 +194,20 @@ func newMatrix(t *testing.T, p *pair) *matrix {
 	return &matrix{t: t, pair: p, names: map[string]string{}}
 }
 
-// TestHot: what arrives at a hot standby, changes there, is taken over, changes at the new leader, and ends.
-func TestHot(t *testing.T) {
+// arrived is a hot pair on which every kind of flow that a has is on b.
+func arrived(t *testing.T) ([]kind, *pair, *matrix) {
+	t.Helper()
 	list := catalogue()
 	p := newPair(t, "hot", rules+labelRule, rules+labelRule).start()
 	m := newMatrix(t, p)
 	m.create(p.a, list)
 	m.same("arrival", p.a, p.b)
+	return list, p, m
+}
+
+// TestHot: what arrives at a hot standby, changes there, is taken over, changes at the new leader, and ends.
+func TestHot(t *testing.T) {
+	list, p, m := arrived(t)
 	m.alike(p.a, p.b)
 	for step := range steps {
 		m.change(p.a, list, step)
@@ -267,11 +274,7 @@ func TestFirstSynchronisation(t *testing.T) {
 // TestReborn: a flow ends and another begins with the same tuple at once, which has nothing of what the one
 // before had.
 func TestReborn(t *testing.T) {
-	list := catalogue()
-	p := newPair(t, "hot", rules+labelRule, rules+labelRule).start()
-	m := newMatrix(t, p)
-	m.create(p.a, list)
-	m.same("arrival", p.a, p.b)
+	list, p, m := arrived(t)
 	p.a.reborn(list, flow.Confirmed)
 	m.same("reborn", p.a, p.b)
 }
@@ -279,11 +282,7 @@ func TestReborn(t *testing.T) {
 // TestRebornUnheard: the same while the daemon of the leader is down, so that nobody hears of any end. (A kernel never forgets that an
 // entry was answered or adjusted, so that the next ones are as far, and status is not compared.)
 func TestRebornUnheard(t *testing.T) {
-	list := catalogue()
-	p := newPair(t, "hot", rules+labelRule, rules+labelRule).start()
-	m := newMatrix(t, p)
-	m.create(p.a, list)
-	m.same("arrival", p.a, p.b)
+	list, p, _ := arrived(t)
 	p.a.process.Kill()
 	p.a.process.Wait()
 	p.a.reborn(list, flow.Confirmed|flow.SeenReply|flow.Assured)
